@@ -1,0 +1,19 @@
+# Everything comes from Debian 12 or its backports; scripts/setup installs it.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
+
+pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv>=1.44)
+pkg_check_modules(LUA REQUIRED IMPORTED_TARGET lua5.4)
+pkg_check_modules(LUV REQUIRED IMPORTED_TARGET lua5.4-luv)
+pkg_check_modules(MSGPACK REQUIRED IMPORTED_TARGET msgpack)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(CK REQUIRED IMPORTED_TARGET ck)
+pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
+
+# Older versions commit entries of earlier terms by counting replicas (the Raft paper's figure 8).
+pkg_check_modules(RAFT IMPORTED_TARGET raft>=0.22)
+if(NOT RAFT_FOUND)
+  message(FATAL_ERROR "libraft >= 0.22 is needed, and older versions can lose committed entries. "
+                      "On Debian 12 it is in bookworm-backports: run scripts/setup.")
+endif()

@@ -1,0 +1,65 @@
+/* Counters, gauges and histograms of one node, by static tables: a metric costs one add.
+ * Written by the loop thread; read by any (relaxed). */
+#ifndef MYCO_BASE_METRIC_H
+#define MYCO_BASE_METRIC_H
+
+#include <stdint.h>
+
+/* X(symbol, "name", kind, "help") — names follow Prometheus: unit last, _total for counters. */
+#define MYCO_METRICS(X)                                                                            \
+    X(PEERS_CONNECTED, "mycorrizal_peers_connected", GAUGE, "peer connections that are up")        \
+    X(FRAMES_IN, "mycorrizal_frames_received_total", COUNTER, "frames received from peers")        \
+    X(FRAMES_OUT, "mycorrizal_frames_sent_total", COUNTER, "frames sent to peers")                 \
+    X(BYTES_IN, "mycorrizal_received_bytes_total", COUNTER, "bytes received from peers")           \
+    X(BYTES_OUT, "mycorrizal_sent_bytes_total", COUNTER, "bytes sent to peers")                    \
+    X(FRAMES_REFUSED, "mycorrizal_frames_refused_total", COUNTER, "garbage from peers")            \
+    X(QUEUE_FULL, "mycorrizal_peer_queue_full_total", COUNTER, "frames refused: lane full")        \
+    X(GOSSIP_REFUSED, "mycorrizal_gossip_refused_total", COUNTER, "gossip datagrams refused")      \
+    X(MEMBERS_ALIVE, "mycorrizal_members_alive", GAUGE, "members believed alive")                  \
+    X(RAFT_TERM, "mycorrizal_consensus_term", GAUGE, "current term")                               \
+    X(RAFT_COMMIT, "mycorrizal_consensus_commit_index", GAUGE, "commit index")                     \
+    X(LEASE_LOST, "mycorrizal_lease_lost_total", COUNTER, "leases that ran out while we held something") \
+    X(KEYS, "mycorrizal_keys", GAUGE, "keys this node is primary of")                              \
+    X(GETS, "mycorrizal_gets_total", COUNTER, "gets served as primary")                            \
+    X(PUTS, "mycorrizal_puts_total", COUNTER, "puts and deletes served as primary")                \
+    X(JOURNAL_BYTES, "mycorrizal_journal_bytes_total", COUNTER, "bytes appended to the journal")   \
+    X(JOURNAL_SYNCS, "mycorrizal_journal_syncs_total", COUNTER, "group commits of the journal")    \
+    X(PUBLISHED, "mycorrizal_published_total", COUNTER, "messages published here")                 \
+    X(DELIVERED, "mycorrizal_delivered_total", COUNTER, "messages delivered to subscribers here")  \
+    X(DROPPED, "mycorrizal_dropped_total", COUNTER, "messages refused: a subscriber's node was full") \
+    X(STORE_PUTS, "mycorrizal_store_puts_total", COUNTER, "objects written to the object store")   \
+    X(STORE_ERRORS, "mycorrizal_store_errors_total", COUNTER, "requests the object store failed")  \
+    X(MANIFESTS, "mycorrizal_store_manifests_total", COUNTER, "manifests written")                 \
+    X(LUA_ERRORS, "mycorrizal_lua_errors_total", COUNTER, "errors raised in Lua tasks")            \
+    X(POLICY_REFUSED, "mycorrizal_policy_refused_total", COUNTER, "policy answers refused")
+
+enum myco_metric {
+#define X(symbol, name, kind, help) MYCO_METRIC_##symbol,
+    MYCO_METRICS(X)
+#undef X
+        MYCO_METRIC_COUNT
+};
+
+struct myco_metrics {
+    uint64_t values[MYCO_METRIC_COUNT];
+};
+
+#define MYCO_METRIC_ADD(metrics, symbol, n)                                                        \
+    ((void)__atomic_fetch_add(&(metrics)->values[MYCO_METRIC_##symbol], (n), __ATOMIC_RELAXED))
+#define MYCO_METRIC_SET(metrics, symbol, n)                                                        \
+    __atomic_store_n(&(metrics)->values[MYCO_METRIC_##symbol], (uint64_t)(n), __ATOMIC_RELAXED)
+
+const char *myco_metric_name(int metric);
+const char *myco_metric_help(int metric);
+const char *myco_metric_kind(int metric); /* "counter" or "gauge" */
+
+/* A histogram of durations with about 6 % resolution: 16 linear steps in each power of two. */
+#define MYCO_HISTOGRAM_BUCKETS (64 * 16)
+struct myco_histogram {
+    uint64_t count, sum, max;
+    uint32_t buckets[MYCO_HISTOGRAM_BUCKETS];
+};
+void myco_histogram_add(struct myco_histogram *histogram, uint64_t value);
+uint64_t myco_histogram_quantile(const struct myco_histogram *histogram, double quantile); /* upper bound */
+
+#endif

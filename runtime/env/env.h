@@ -1,0 +1,85 @@
+/* The outside world of one node: clock, randomness, timers, datagrams. (Disk: env/disk.h; peers:
+ * env/transport.h.) The core reaches the world through these alone; one implementation is libuv
+ * (env/uv_env.h), the other the simulator (env/sim.h). Loop thread only, but now_ns. */
+#ifndef MYCO_ENV_ENV_H
+#define MYCO_ENV_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/metric.h"
+
+struct myco_env;
+
+typedef void (*myco_datagram_cb)(const struct myco_addr *from, struct myco_slice bytes, void *data);
+
+struct myco_env_ops {
+    uint64_t (*now_ns)(struct myco_env *env);  /* CLOCK_BOOTTIME, read afresh, never cached; any thread */
+    uint64_t (*wall_ms)(struct myco_env *env); /* since 1970; may jump */
+    void (*random)(struct myco_env *env, void *bytes, size_t size);
+    void (*wake_at)(struct myco_env *env, uint64_t ns); /* call myco__env_wake() then; UINT64_MAX: never */
+    /* Never blocks; a datagram that can't go is dropped (0 or an error, for counting only). */
+    int (*datagram_send)(struct myco_env *env, const struct myco_addr *to, struct myco_slice bytes);
+};
+
+/* Implementations embed it first and call myco__env_init(). */
+struct myco_env {
+    const struct myco_env_ops *ops;
+    struct myco_log *log;         /* may be NULL */
+    struct myco_metrics *metrics; /* never NULL */
+    myco_datagram_cb on_datagram; /* set by the core before anything arrives */
+    void *on_datagram_data;
+    /* private */
+    struct myco_timer **heap;
+    size_t heap_count, heap_capacity;
+    uint64_t timer_sequence, wake_at_ns;
+    struct myco_list deferred;
+};
+
+static inline uint64_t myco_now_ns(struct myco_env *env)
+{
+    return env->ops->now_ns(env);
+}
+static inline uint64_t myco_now_ms(struct myco_env *env)
+{
+    return env->ops->now_ns(env) / 1000000;
+}
+uint64_t myco_random_u64(struct myco_env *env);
+uint64_t myco_random_below(struct myco_env *env, uint64_t bound); /* 0 … bound-1 */
+
+/* A timer, in the memory of its owner. Fires on the loop, never inside start. Timers that are due
+ * together fire in the order in which they were started. */
+typedef void (*myco_timer_cb)(void *data);
+struct myco_timer {
+    struct myco_env *env;
+    myco_timer_cb cb;
+    void *data;
+    /* private */
+    uint64_t due_ns, sequence, repeat_ns;
+    size_t heap_index; /* SIZE_MAX: not started */
+};
+void myco_timer_init(struct myco_timer *timer, struct myco_env *env, myco_timer_cb cb, void *data);
+void myco_timer_start(struct myco_timer *timer, uint64_t delay_ms, uint64_t repeat_ms); /* again: restarts */
+void myco_timer_start_at(struct myco_timer *timer, uint64_t due_ns);
+void myco_timer_stop(struct myco_timer *timer);
+bool myco_timer_active(const struct myco_timer *timer);
+
+/* Runs once, on a later turn of the loop and before any timer: for answering a call after it returned. */
+struct myco_deferred {
+    struct myco_list link; /* private */
+    void (*cb)(void *data);
+    void *data;
+};
+void myco_defer(struct myco_env *env, struct myco_deferred *deferred, void (*cb)(void *data), void *data);
+void myco_defer_cancel(struct myco_deferred *deferred); /* zero-initialised or deferred before */
+
+/* For implementations. */
+void myco__env_init(struct myco_env *env, const struct myco_env_ops *ops);
+void myco__env_close(struct myco_env *env);
+void myco__env_wake(struct myco_env *env); /* runs what is deferred, then timers that are due; sets wake_at anew */
+
+#endif

@@ -1,0 +1,39 @@
+/* Object stores: one interface for files, S3 and others. Keys are '/'-separated paths of printable ASCII.
+ * All calls are asynchronous; callbacks run on the loop, never before the call returned. */
+#ifndef MYCO_OBJECT_OBJECT_H
+#define MYCO_OBJECT_OBJECT_H
+
+#include "env/disk.h"
+#include "env/env.h"
+
+enum { MYCO_OBJECT_IF_ABSENT = 1 }; /* put: EEXISTS when the key is there already */
+
+struct myco_object_info {
+    const char *key;
+    uint64_t size;
+    uint64_t modified_ms; /* by the store's clock */
+};
+typedef void (*myco_object_cb)(int status, const char *message, void *data);
+typedef void (*myco_object_get_cb)(int status, const char *message, struct myco_buf *bytes, void *data); /* may be moved away */
+/* info is one page's array, sorted by key; lent. The listing is complete: drivers do the paging. */
+typedef void (*myco_object_list_cb)(int status, const char *message, const struct myco_object_info *infos, size_t count, void *data);
+
+struct myco_object;
+struct myco_object_ops {
+    const char *name;       /* "file" */
+    bool put_if_absent;     /* false: fit for one declared writer only */
+    void (*put)(struct myco_object *store, const char *key, struct myco_slice bytes, int flags, myco_object_cb cb, void *data); /* copies bytes */
+    void (*get)(struct myco_object *store, const char *key, uint64_t offset, uint64_t size, myco_object_get_cb cb, void *data); /* size 0: to the end */
+    void (*list)(struct myco_object *store, const char *prefix, myco_object_list_cb cb, void *data);
+    void (*del)(struct myco_object *store, const char *key, myco_object_cb cb, void *data); /* absent is 0 */
+    void (*close)(struct myco_object *store); /* callbacks under way still run, with ECANCELED where undone */
+};
+struct myco_object {
+    const struct myco_object_ops *ops;
+    struct myco_env *env;
+};
+
+/* The `file:` driver over a disk whose root is the store's folder. *store is given (ops->close). */
+struct myco_object *myco_object_file(struct myco_env *env, struct myco_disk *disk);
+
+#endif

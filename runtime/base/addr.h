@@ -17,7 +17,8 @@ struct myco_addr {
 };
 
 bool myco_addr_equal(const struct myco_addr *a, const struct myco_addr *b);
-/* "1.2.3.4:80", "[::1]:80", ":80" (any), "localhost:80" (127.0.0.1). No other names: those are resolved by discovery. */
+/* "1.2.3.4:80", "[::1]:80", ":80" (any), "localhost:80" (127.0.0.1). No other names: those are
+ * resolved by discovery. */
 int myco_addr_parse(struct myco_addr *addr, const char *text, struct myco_err *err);
 const char *myco_addr_text(const struct myco_addr *addr, char text[MYCO_ADDR_TEXT_MAX]);
 void myco_buf_addr(struct myco_buf *buf, const struct myco_addr *addr);

@@ -6,7 +6,8 @@
 
 #include "mycorrizal.h"
 
-/* Fills `err` (may be NULL) and returns `code`, so that `return myco_err(err, MYCO_EIO, …)` reads well. */
+/* Fills `err` (may be NULL) and returns `code`, so that `return myco_err(err, MYCO_EIO, …)` reads
+ * well. */
 int myco_err(struct myco_err *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -18,7 +19,8 @@ int myco_err_sys(struct myco_err *err, int sys, const char *format, ...)
 int myco_err_wrap(struct myco_err *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* MYCO_E… for an errno: ENOSPC, EDQUOT → MYCO_ENOSPC, EADDRINUSE → MYCO_EADDRINUSE, …; else MYCO_EIO. */
+/* MYCO_E… for an errno: ENOSPC, EDQUOT → MYCO_ENOSPC, EADDRINUSE → MYCO_EADDRINUSE, …; else
+ * MYCO_EIO. */
 int myco_err_from_errno(int sys);
 
 #endif

@@ -1,4 +1,5 @@
-/* Named fault points, compiled out unless MYCO_FAULTS: if (MYCO_FAULT("journal.sync")) return MYCO_EIO; */
+/* Named fault points, compiled out unless MYCO_FAULTS: if (MYCO_FAULT("journal.sync")) return
+ * MYCO_EIO; */
 #ifndef MYCO_BASE_FAULT_H
 #define MYCO_BASE_FAULT_H
 
@@ -11,7 +12,8 @@ bool myco__fault(const char *name);
 #define MYCO_FAULT(name) false
 #endif
 
-/* Arms `name` to fail the next `times` passes after `skip` good ones; times -1: for ever, 0: disarm. */
+/* Arms `name` to fail the next `times` passes after `skip` good ones; times -1: for ever, 0:
+ * disarm. */
 void myco_fault_arm(const char *name, long skip, long times);
 void myco_fault_disarm_all(void);
 

@@ -7,12 +7,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum myco_log_level { MYCO_LOG_TRACE, MYCO_LOG_DEBUG, MYCO_LOG_INFO, MYCO_LOG_WARN, MYCO_LOG_ERROR, MYCO_LOG_OFF };
+enum myco_log_level {
+    MYCO_LOG_TRACE,
+    MYCO_LOG_DEBUG,
+    MYCO_LOG_INFO,
+    MYCO_LOG_WARN,
+    MYCO_LOG_ERROR,
+    MYCO_LOG_OFF
+};
 
 struct myco_log;
-/* `fields` is "" or space-separated key=value pairs, values quoted when they hold spaces. Any thread. */
-typedef void (*myco_log_sink_cb)(int level, const char *subsystem, const char *message,
-    const char *fields, void *data);
+/* `fields` is "" or space-separated key=value pairs, values quoted when they hold spaces. Any
+ * thread. */
+typedef void (*myco_log_sink_cb)(
+    int level, const char *subsystem, const char *message, const char *fields, void *data);
 
 struct myco_log {
     int level; /* below it nothing is formatted */
@@ -26,8 +34,10 @@ void myco_log_write(struct myco_log *log, int level, const char *subsystem, cons
 int myco_log_level_from_text(const char *text); /* -1 when unknown */
 const char *myco_log_level_name(int level);
 /* Sinks for programs: one line on stderr as text or JSON; `data` is the struct myco_log. */
-void myco_log_sink_text(int level, const char *subsystem, const char *message, const char *fields, void *data);
-void myco_log_sink_json(int level, const char *subsystem, const char *message, const char *fields, void *data);
+void myco_log_sink_text(
+    int level, const char *subsystem, const char *message, const char *fields, void *data);
+void myco_log_sink_json(
+    int level, const char *subsystem, const char *message, const char *fields, void *data);
 
 #define MYCO_LOG_AT(log, at, ...)                                                                  \
     ((log) && (at) >= (log)->level ? myco_log_write((log), (at), __VA_ARGS__) : (void)0)

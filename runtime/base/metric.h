@@ -18,7 +18,8 @@
     X(MEMBERS_ALIVE, "mycorrizal_members_alive", GAUGE, "members believed alive")                  \
     X(RAFT_TERM, "mycorrizal_consensus_term", GAUGE, "current term")                               \
     X(RAFT_COMMIT, "mycorrizal_consensus_commit_index", GAUGE, "commit index")                     \
-    X(LEASE_LOST, "mycorrizal_lease_lost_total", COUNTER, "leases that ran out while we held something") \
+    X(LEASE_LOST, "mycorrizal_lease_lost_total", COUNTER,                                          \
+        "leases that ran out while we held something")                                             \
     X(KEYS, "mycorrizal_keys", GAUGE, "keys this node is primary of")                              \
     X(GETS, "mycorrizal_gets_total", COUNTER, "gets served as primary")                            \
     X(PUTS, "mycorrizal_puts_total", COUNTER, "puts and deletes served as primary")                \
@@ -26,7 +27,8 @@
     X(JOURNAL_SYNCS, "mycorrizal_journal_syncs_total", COUNTER, "group commits of the journal")    \
     X(PUBLISHED, "mycorrizal_published_total", COUNTER, "messages published here")                 \
     X(DELIVERED, "mycorrizal_delivered_total", COUNTER, "messages delivered to subscribers here")  \
-    X(DROPPED, "mycorrizal_dropped_total", COUNTER, "messages refused: a subscriber's node was full") \
+    X(DROPPED, "mycorrizal_dropped_total", COUNTER,                                                \
+        "messages refused: a subscriber's node was full")                                          \
     X(STORE_PUTS, "mycorrizal_store_puts_total", COUNTER, "objects written to the object store")   \
     X(STORE_ERRORS, "mycorrizal_store_errors_total", COUNTER, "requests the object store failed")  \
     X(MANIFESTS, "mycorrizal_store_manifests_total", COUNTER, "manifests written")                 \
@@ -60,6 +62,7 @@ struct myco_histogram {
     uint32_t buckets[MYCO_HISTOGRAM_BUCKETS];
 };
 void myco_histogram_add(struct myco_histogram *histogram, uint64_t value);
-uint64_t myco_histogram_quantile(const struct myco_histogram *histogram, double quantile); /* upper bound */
+uint64_t myco_histogram_quantile(
+    const struct myco_histogram *histogram, double quantile); /* upper bound */
 
 #endif

@@ -1,0 +1,1 @@
+myco_test(base_buf LAYERS base)

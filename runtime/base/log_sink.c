@@ -100,25 +100,37 @@ static void put_json(struct myco_buf *line, const char *text, size_t size)
     myco_buf_u8(line, '"');
 }
 
-/* One key=value of `fields` as a member; returns what follows it. A quoted value ends at the next
- * quote that stands before a space or the end. */
+/* Whether another key= begins here, or nothing follows. */
+static bool at_next_field(const char *text)
+{
+    if (*text == '\0') return true;
+    if (*text != ' ') return false;
+    size_t key_size = strspn(text + 1, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    return key_size > 0 && text[1 + key_size] == '=';
+}
+
+/* The end of a value that began with a quote: nobody escapes the quotes inside, so it is the one
+ * after which the next field begins. */
+static const char *quoted_end(const char *value)
+{
+    const char *end = strchr(value, '"');
+    while (end != NULL && !at_next_field(end + 1)) end = strchr(end + 1, '"');
+    return end != NULL ? end : value + strlen(value); /* was cut */
+}
+
+/* One key=value of `fields` as a member; returns what follows it. */
 static const char *put_field(struct myco_buf *line, const char *fields)
 {
     size_t key_size = strcspn(fields, "= ");
     put_json(line, fields, key_size);
     myco_buf_u8(line, ':');
-    const char *value = fields + key_size + (fields[key_size] == '=');
-    const char *end;
-    if (fields[key_size] == '=' && *value == '"') {
-        value++;
-        end = strchr(value, '"');
-        while (end != NULL && end[1] != '\0' && end[1] != ' ') end = strchr(end + 1, '"');
-        if (end == NULL) end = value + strlen(value); /* was cut */
-    } else {
-        end = value + strcspn(value, " ");
-    }
+    const char *value = fields + key_size;
+    if (*value == '=') value++;
+    bool quoted = value > fields + key_size && *value == '"';
+    if (quoted) value++;
+    const char *end = quoted ? quoted_end(value) : value + strcspn(value, " ");
     put_json(line, value, (size_t)(end - value));
-    return *end == '"' ? end + 1 : end;
+    return quoted && *end == '"' ? end + 1 : end;
 }
 
 void myco_log_sink_json(

@@ -1,1 +1,3 @@
-myco_test(base_buf LAYERS base)
+foreach(test err buf map hash text log)
+  myco_test(base_${test} LAYERS base)
+endforeach()

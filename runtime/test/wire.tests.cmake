@@ -1,0 +1,1 @@
+myco_test(wire_frame LAYERS wire)

@@ -1,0 +1,2 @@
+# What travels between peers, as bytes: frames and the types of messages. No I/O.
+myco_layer(wire SOURCES frame.c hello.c NEEDS base)

@@ -35,6 +35,9 @@ struct myco_swim_events {
      * Never for this node itself. Dead and left members are forgotten after `forget_ms`: then `now` is
      * NULL. Runs inside the step that learned it; it may call the swim. */
     void (*on_member)(const struct myco_member *now, const struct myco_member *was, void *data);
+    /* May be NULL. Another process runs under this node's id with a higher generation: somebody copied
+     * the data folder, or started it twice. Once for each such generation. */
+    void (*on_impostor)(uint64_t generation, void *data);
     void *data;
 };
 

@@ -1,0 +1,2 @@
+myco_layer(gossip SOURCES swim.c members.c suspicion.c probe.c queue.c sync.c codec.c
+           NEEDS base env LIBS m)

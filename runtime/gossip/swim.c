@@ -1,0 +1,331 @@
+/* One swim: its birth, its one timer, the datagrams that come in, its leaving.
+ *
+ * The happy path: a node asks the addresses it was told to join for their list (sync.c), believes
+ * it (members.c), and from then on probes one member after the other (probe.c), while what changes
+ * rides along on the probes (queue.c).
+ *
+ * What can go wrong, and where it is answered:
+ *   a datagram is garbage, foreign, cut off     counted and dropped, whole (receive, codec.c)
+ *   it is lost                                  others probe too; news is told several times
+ *   a member is slow, or we are                 suspicion and refutation; local health (probe.c)
+ *   this process was paused                     the timer notices, and judges nobody by that time
+ *   the network was cut in two                  the dead are asked again, once a second (sync.c)
+ *   everybody was killed and started again      generations (members.c)
+ *   a data folder was copied                    on_impostor
+ *   a peer that we do not know pings us         we ask it for its list
+ *
+ * Datagrams come from whoever holds the cluster's key: they are sealed and opened below us. So what
+ * is defended against here is bad luck, not forgery. */
+#include "gossip/state.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#define FORGET_MS      (24 * 3600 * 1000ull)
+#define FORGET_TICK_MS 60000
+#define FAREWELLS      2 /* more, after the first */
+
+/* ── The timer ──────────────────────────────────────────────────────────────────────────────── */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_due(const struct myco_swim *swim)
+{
+    if (swim->self.pub.state == MYCO_MEMBER_LEFT) {
+        return swim->farewells > 0 ? swim->farewell_due_ms : MYCO__NEVER;
+    }
+    uint64_t due = sooner(swim->gossip_due_ms, swim->forget_due_ms);
+    due = sooner(due, myco__probe_due(swim));
+    due = sooner(due, myco__suspicion_due(swim));
+    return sooner(due, myco__sync_due(swim));
+}
+
+void myco__swim_schedule(struct myco_swim *swim)
+{
+    uint64_t due_ms = next_due(swim);
+    if (due_ms == swim->timer_due_ms && myco_timer_active(&swim->timer)) return;
+    swim->timer_due_ms = due_ms;
+    if (due_ms == MYCO__NEVER) {
+        myco_timer_stop(&swim->timer);
+    } else {
+        myco_timer_start_at(&swim->timer, due_ms * 1000000);
+    }
+}
+
+/* A timer that fires late means that this process did not run: no answer was heard, none is
+ * missing. */
+static void notice_pause(struct myco_swim *swim, uint64_t now_ms)
+{
+    uint64_t late_ms = now_ms > swim->timer_due_ms ? now_ms - swim->timer_due_ms : 0;
+    if (late_ms <= swim->timeout_ms / 2) return;
+    MYCO_WARN(
+        swim->env->log, "gossip", "this node was paused", "ms=%llu", (unsigned long long)late_ms);
+    myco__probe_shift(swim, late_ms);
+    myco__suspicion_shift(swim, late_ms);
+    myco__health_add(swim, 1);
+}
+
+static void say_farewell(struct myco_swim *swim, uint64_t now_ms)
+{
+    if (swim->farewells == 0 || now_ms < swim->farewell_due_ms) return;
+    swim->farewells--;
+    swim->farewell_due_ms = now_ms + swim->probe_ms / 4;
+    myco__tell_all(swim, &swim->self);
+}
+
+static void on_timer(void *data)
+{
+    struct myco_swim *swim = data;
+    uint64_t now_ms = myco_now_ms(swim->env);
+    if (swim->self.pub.state == MYCO_MEMBER_LEFT) {
+        say_farewell(swim, now_ms);
+        myco__swim_schedule(swim);
+        return;
+    }
+    notice_pause(swim, now_ms);
+    myco__probe_tick(swim, now_ms);
+    myco__suspicion_tick(swim, now_ms);
+    myco__sync_tick(swim, now_ms);
+    myco__queue_tick(swim, now_ms);
+    if (now_ms >= swim->forget_due_ms) {
+        swim->forget_due_ms = now_ms + sooner(FORGET_TICK_MS, swim->forget_ms);
+        myco__members_forget(swim, now_ms);
+    }
+    myco__swim_schedule(swim);
+}
+
+/* ── Birth ──────────────────────────────────────────────────────────────────────────────────── */
+
+static unsigned or_default(unsigned value, unsigned fallback)
+{
+    return value ? value : fallback;
+}
+
+static void init_options(struct myco_swim *swim, const struct myco_swim_options *options)
+{
+    swim->cluster = options->cluster;
+    swim->probe_ms = or_default(options->probe_ms, 200);
+    swim->timeout_ms = or_default(options->timeout_ms, 100);
+    swim->indirect = or_default(options->indirect, 3);
+    swim->suspicion_ms = or_default(options->suspicion_ms, 1000);
+    swim->forget_ms = options->forget_ms ? options->forget_ms : FORGET_MS;
+}
+
+static void init_self(struct myco_swim *swim, const struct myco_swim_options *options)
+{
+    struct myco_member *self = &swim->self.pub;
+    self->id = options->id;
+    self->generation = options->generation;
+    self->addr = options->addr;
+    self->changed_ms = myco_now_ms(swim->env);
+    if (options->name) myco_text_copy(self->name, sizeof(self->name), options->name);
+    myco_list_init(&swim->self.queued);
+    myco_list_init(&swim->self.suspected);
+}
+
+/* The first probe at a random time, so that nodes that start together do not probe together. */
+static void init_times(struct myco_swim *swim)
+{
+    uint64_t now_ms = myco_now_ms(swim->env);
+    swim->probe_due_ms = now_ms + myco_random_below(swim->env, swim->probe_ms);
+    swim->gossip_due_ms = MYCO__NEVER;
+    swim->join_due_ms = MYCO__NEVER;
+    swim->sync_due_ms = now_ms + myco_random_below(swim->env, 10000);
+    swim->dead_due_ms = now_ms;
+    swim->forget_due_ms = now_ms + sooner(FORGET_TICK_MS, swim->forget_ms);
+    swim->timer_due_ms = MYCO__NEVER;
+    swim->sequence = (uint32_t)myco_random_u64(swim->env);
+}
+
+struct myco_swim *myco_swim_new(struct myco_env *env, const struct myco_swim_options *options,
+    const struct myco_swim_events *events)
+{
+    MYCO_ASSERT(options->id != 0);
+    struct myco_swim *swim = myco_alloc(sizeof(*swim));
+    swim->env = env;
+    swim->events = *events;
+    for (unsigned i = 0; i < MYCO__TRANSMITS_MAX; i++) myco_list_init(&swim->queue[i]);
+    myco_list_init(&swim->suspects);
+    init_options(swim, options);
+    init_self(swim, options);
+    init_times(swim);
+    myco_timer_init(&swim->timer, env, on_timer, swim);
+    myco__queue_add(swim, &swim->self);
+    myco__swim_schedule(swim);
+    MYCO_METRIC_SET(env->metrics, MEMBERS_ALIVE, 1);
+    return swim;
+}
+
+void myco_swim_free(struct myco_swim *swim)
+{
+    if (!swim) return;
+    myco_timer_stop(&swim->timer);
+    myco__members_free(swim);
+    myco_buf_free(&swim->out);
+    myco_free(swim);
+}
+
+/* ── Datagrams ──────────────────────────────────────────────────────────────────────────────── */
+
+static void refuse(struct myco_swim *swim, const struct myco_addr *from, const char *why)
+{
+    char text[MYCO_ADDR_TEXT_MAX];
+    MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_REFUSED, 1);
+    MYCO_DEBUG(swim->env->log, "gossip", "datagram refused", "from=%s why=\"%s\"",
+        myco_addr_text(from, text), why);
+}
+
+static bool well_formed(struct myco_reader reader)
+{
+    struct myco__message message;
+    while (myco_read_left(&reader) > 0) {
+        if (!myco__decode_message(&reader, &message)) return false;
+    }
+    return true;
+}
+
+/* Our own, by way of an address to join; or a namesake's. */
+static void receive_own(struct myco_swim *swim, const struct myco__header *header)
+{
+    struct myco__record claim = {.id = header->id, .generation = header->generation};
+    if (header->generation > swim->self.pub.generation) {
+        myco__members_hear(swim, &claim, header->id, false);
+    }
+}
+
+static void receive_messages(struct myco_swim *swim, const struct myco_addr *from,
+    const struct myco__header *header, struct myco_reader reader)
+{
+    struct myco__message message;
+    bool sync = false, asked = false;
+    while (myco_read_left(&reader) > 0 && myco__decode_message(&reader, &message)) {
+        switch (message.type) {
+        case MYCO__MEMBER:
+        case MYCO__NEWS: myco__members_hear(swim, &message.record, header->id, sync); break;
+        case MYCO__SYNC:
+            sync = true;
+            myco__sync_receive(swim, from, header, &message);
+            break;
+        default:
+            asked |= message.type == MYCO__PING;
+            myco__probe_receive(swim, from, header, &message);
+        }
+    }
+    /* Whoever pings us knows us; it should be mutual. */
+    const struct myco__member *sender = myco__member_get(swim, header->id);
+    bool stranger = !sender || sender->pub.generation < header->generation;
+    if (asked && stranger && swim->self.pub.state == MYCO_MEMBER_ALIVE) {
+        myco__sync_ask(swim, from, NULL);
+    }
+}
+
+void myco_swim_receive(
+    struct myco_swim *swim, const struct myco_addr *from, struct myco_slice bytes)
+{
+    struct myco__header header;
+    struct myco_reader reader = myco_reader(bytes.data, bytes.size);
+    if (!myco__decode_header(&reader, &header)) {
+        refuse(swim, from, "not gossip, or another version");
+    } else if (header.cluster != swim->cluster) {
+        refuse(swim, from, "another cluster");
+    } else if (!well_formed(reader)) {
+        refuse(swim, from, "malformed");
+    } else if (header.id == swim->self.pub.id) {
+        receive_own(swim, &header);
+    } else {
+        const struct myco__member *sender = myco__member_get(swim, header.id);
+        if (sender && sender->pub.generation > header.generation) {
+            refuse(swim, from, "of an earlier life");
+            return;
+        }
+        receive_messages(swim, from, &header, reader);
+        myco__swim_schedule(swim);
+    }
+}
+
+/* ── What the owner asks ────────────────────────────────────────────────────────────────────── */
+
+void myco_swim_join(struct myco_swim *swim, const struct myco_addr *addr)
+{
+    for (unsigned i = 0; i < swim->join_count; i++) {
+        if (myco_addr_equal(&swim->joins[i].addr, addr)) return;
+    }
+    if (swim->join_count < MYCO__JOINS_MAX) {
+        swim->joins[swim->join_count++].addr = *addr;
+    } else {
+        swim->joins[swim->join_at++ % MYCO__JOINS_MAX].addr = *addr; /* the oldest goes */
+    }
+    swim->join_due_ms = myco_now_ms(swim->env);
+    myco__swim_schedule(swim);
+}
+
+void myco_swim_set_meta(struct myco_swim *swim, struct myco_slice meta)
+{
+    struct myco_member *self = &swim->self.pub;
+    MYCO_ASSERT(meta.size <= MYCO_META_SIZE_MAX);
+    bool same_size = meta.size == self->meta_size;
+    if (same_size && (meta.size == 0 || memcmp(self->meta, meta.data, meta.size) == 0)) return;
+    self->meta_size = (uint16_t)meta.size;
+    if (meta.size > 0) memcpy(self->meta, meta.data, meta.size);
+    myco__self_raise(swim, self->incarnation);
+    myco__swim_schedule(swim);
+}
+
+void myco_swim_refused(struct myco_swim *swim, uint64_t id, uint64_t generation)
+{
+    struct myco__member *member = myco__member_get(swim, id);
+    if (!member || member->pub.generation != generation || !myco__member_live(member)) return;
+    if (swim->self.pub.state == MYCO_MEMBER_LEFT) return;
+    myco__members_set(swim, member, MYCO_MEMBER_DEAD);
+    myco__tell_all(swim, member);
+    myco__swim_schedule(swim);
+}
+
+void myco_swim_hint(struct myco_swim *swim, uint64_t id)
+{
+    struct myco__member *member = myco__member_get(swim, id);
+    if (!member || !myco__member_live(member)) return;
+    if (swim->self.pub.state == MYCO_MEMBER_LEFT) return;
+    myco__probe_start(swim, member);
+}
+
+void myco_swim_leave(struct myco_swim *swim)
+{
+    if (swim->self.pub.state == MYCO_MEMBER_LEFT) return;
+    swim->self.pub.state = MYCO_MEMBER_LEFT;
+    swim->self.pub.changed_ms = myco_now_ms(swim->env);
+    myco__tell_all(swim, &swim->self);
+    swim->farewells = FAREWELLS;
+    swim->farewell_due_ms = myco_now_ms(swim->env) + swim->probe_ms / 4;
+    myco__swim_schedule(swim);
+}
+
+const struct myco_member *myco_swim_get(const struct myco_swim *swim, uint64_t id)
+{
+    if (id == swim->self.pub.id) return &swim->self.pub;
+    const struct myco__member *member = myco__member_get(swim, id);
+    return member ? &member->pub : NULL;
+}
+
+const struct myco_member *myco_swim_self(const struct myco_swim *swim)
+{
+    return &swim->self.pub;
+}
+
+const struct myco_member *myco_swim_next(const struct myco_swim *swim, uint32_t *cursor)
+{
+    const struct myco__member *member = myco_map_next(&swim->members, cursor, NULL);
+    return member ? &member->pub : NULL;
+}
+
+size_t myco_swim_count(const struct myco_swim *swim, enum myco_member_state state)
+{
+    bool self = state == MYCO_MEMBER_ALIVE && swim->self.pub.state == MYCO_MEMBER_ALIVE;
+    return swim->counts[state] + self;
+}

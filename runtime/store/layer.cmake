@@ -1,0 +1,5 @@
+# Tables, the journal, and hyphae on top of both.
+set(store_sources table.c table_scan.c table_index.c table_slab.c domain.c)
+file(GLOB store_hypha RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/store CONFIGURE_DEPENDS
+  ${CMAKE_CURRENT_SOURCE_DIR}/store/hypha*.c)
+myco_layer(store SOURCES ${store_sources} ${store_hypha} NEEDS base env LIBS PkgConfig::CK)

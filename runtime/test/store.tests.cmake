@@ -1,0 +1,1 @@
+myco_test(table LAYERS store)

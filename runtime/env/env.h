@@ -18,10 +18,13 @@ struct myco_env;
 typedef void (*myco_datagram_cb)(const struct myco_addr *from, struct myco_slice bytes, void *data);
 
 struct myco_env_ops {
-    uint64_t (*now_ns)(struct myco_env *env);  /* CLOCK_BOOTTIME, read afresh, never cached; any thread */
+    uint64_t (*now_ns)(
+        struct myco_env *env); /* CLOCK_BOOTTIME, read afresh, never cached; any thread */
     uint64_t (*wall_ms)(struct myco_env *env); /* since 1970; may jump */
     void (*random)(struct myco_env *env, void *bytes, size_t size);
-    void (*wake_at)(struct myco_env *env, uint64_t ns); /* call myco__env_wake() then; UINT64_MAX: never */
+    /* Call myco__env_wake() then, instead of what was asked before; UINT64_MAX: never. A time that
+     * is past: at once, but never inside this call. A wake that comes early does no harm. */
+    void (*wake_at)(struct myco_env *env, uint64_t ns);
     /* Never blocks; a datagram that can't go is dropped (0 or an error, for counting only). */
     int (*datagram_send)(struct myco_env *env, const struct myco_addr *to, struct myco_slice bytes);
 };
@@ -51,8 +54,10 @@ static inline uint64_t myco_now_ms(struct myco_env *env)
 uint64_t myco_random_u64(struct myco_env *env);
 uint64_t myco_random_below(struct myco_env *env, uint64_t bound); /* 0 … bound-1 */
 
-/* A timer, in the memory of its owner. Fires on the loop, never inside start. Timers that are due
- * together fire in the order in which they were started. */
+/* A timer, in the memory of its owner. Fires on the loop, never inside start. Earlier ones fire
+ * first; timers that are due at the same time fire in the order in which they were started. One
+ * that repeats skips the times it missed. Starting one that is started restarts it; one that is due
+ * already fires on a later turn. Once the env is closed nothing fires, and start does nothing. */
 typedef void (*myco_timer_cb)(void *data);
 struct myco_timer {
     struct myco_env *env;
@@ -63,23 +68,29 @@ struct myco_timer {
     size_t heap_index; /* SIZE_MAX: not started */
 };
 void myco_timer_init(struct myco_timer *timer, struct myco_env *env, myco_timer_cb cb, void *data);
-void myco_timer_start(struct myco_timer *timer, uint64_t delay_ms, uint64_t repeat_ms); /* again: restarts */
+void myco_timer_start(
+    struct myco_timer *timer, uint64_t delay_ms, uint64_t repeat_ms); /* again: restarts */
 void myco_timer_start_at(struct myco_timer *timer, uint64_t due_ns);
 void myco_timer_stop(struct myco_timer *timer);
 bool myco_timer_active(const struct myco_timer *timer);
 
-/* Runs once, on a later turn of the loop and before any timer: for answering a call after it returned. */
+/* Runs once, on a later turn of the loop and before any timer of that turn: for answering a call
+ * after it returned. In the order in which they were deferred; what they defer themselves runs a
+ * turn later, so that a chain of them can't starve timers. Deferring what is deferred replaces cb
+ * and data only. */
 struct myco_deferred {
     struct myco_list link; /* private */
     void (*cb)(void *data);
     void *data;
 };
-void myco_defer(struct myco_env *env, struct myco_deferred *deferred, void (*cb)(void *data), void *data);
+void myco_defer(
+    struct myco_env *env, struct myco_deferred *deferred, void (*cb)(void *data), void *data);
 void myco_defer_cancel(struct myco_deferred *deferred); /* zero-initialised or deferred before */
 
 /* For implementations. */
 void myco__env_init(struct myco_env *env, const struct myco_env_ops *ops);
 void myco__env_close(struct myco_env *env);
-void myco__env_wake(struct myco_env *env); /* runs what is deferred, then timers that are due; sets wake_at anew */
+void myco__env_wake(
+    struct myco_env *env); /* runs what is deferred, then timers that are due; sets wake_at anew */
 
 #endif

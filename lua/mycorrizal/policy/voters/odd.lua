@@ -1,0 +1,92 @@
+-- Who votes in the consensus: an odd number, at most five. Voters that are there stay; new ones come from the zone with
+-- the fewest voters, stand-bys first. A living voter is demoted only when there are more than allowed: an even number
+-- is kept while a replacement is missing, for each demotion makes the log live on fewer disks.
+
+local function roles(current)
+  local by_id = {}
+  for _, server in ipairs(current) do by_id[server.id] = server.role end
+  return by_id
+end
+
+local function zone(member, label)
+  return member.labels[label] or ""
+end
+
+--- The best of those not taken: fewest voters in its zone, then stand-bys, then the lowest id.
+local function pick(members, taken, zones, role, label)
+  local best, best_rank
+  for _, member in ipairs(members) do
+    if not taken[member.id] then
+      local rank = 2 * (zones[zone(member, label)] or 0) + (role[member.id] == "standby" and 0 or 1)
+      if not best or rank < best_rank then best, best_rank = member, rank end
+    end
+  end
+  return best
+end
+
+local function take(list, member, taken, zones, label)
+  list[#list + 1] = member.id
+  taken[member.id] = true
+  zones[zone(member, label)] = (zones[zone(member, label)] or 0) + 1
+end
+
+--- The largest odd number of voters that there can be.
+local function target(world)
+  local most = math.min(#world.members, world.voters_max)
+  return most % 2 == 0 and math.max(most - 1, 0) or most
+end
+
+local function member(id, where)
+  return { id = id, name = "node-" .. id, labels = { zone = where } }
+end
+
+return {
+  kind = "voters",
+  doc = "An odd number of voters up to the maximum, spread over zones; present voters stay.",
+  options = { spread = { type = "string", default = "zone", doc = "label over which voters are spread" } },
+
+  choose = function(world, options)
+    local role, label = roles(world.current or {}), options.spread
+    local voters, standbys, taken, zones = {}, {}, {}, {}
+    for _, candidate in ipairs(world.members) do
+      if role[candidate.id] == "voter" and #voters < world.voters_max then
+        take(voters, candidate, taken, zones, label)
+      end
+    end
+    while #voters < target(world) do
+      take(voters, pick(world.members, taken, zones, role, label), taken, zones, label)
+    end
+    while #standbys < world.standbys_max and #voters + #standbys < #world.members do
+      take(standbys, pick(world.members, taken, zones, role, label), taken, zones, label)
+    end
+    return { voters = voters, standbys = standbys }
+  end,
+
+  examples = {
+    {
+      given = { voters_max = 5, standbys_max = 2, members = { member("a") }, current = {} },
+      expect = { voters = { "a" }, standbys = {} },
+    },
+    {
+      given = {
+        voters_max = 5, standbys_max = 2, members = { member("a"), member("b"), member("c"), member("d") },
+        current = { { id = "b", role = "voter" }, { id = "d", role = "standby" } },
+      },
+      expect = { voters = { "b", "d", "a" }, standbys = { "c" } },
+    },
+    {
+      given = {
+        voters_max = 3, standbys_max = 0, current = { { id = "a", role = "voter" } },
+        members = { member("a", "x"), member("b", "x"), member("c", "y"), member("d", "z") },
+      },
+      expect = { voters = { "a", "c", "d" }, standbys = {} },
+    },
+    {
+      given = {
+        voters_max = 5, standbys_max = 2, members = { member("a"), member("b") },
+        current = { { id = "a", role = "voter" }, { id = "b", role = "voter" }, { id = "gone", role = "voter" } },
+      },
+      expect = { voters = { "a", "b" }, standbys = {} },
+    },
+  },
+}

@@ -2,8 +2,8 @@
  *
  * The writer fills blocks with what it retires. A full block, or any at a poll, is given to
  * ck_epoch_call(); when its grace period has passed, ck_epoch_poll() hands it back, and polls free
- * what is in it in steps of at most FREE_BUDGET, so that no turn of the loop gets long. The loop
- * never waits for a reader.
+ * what is in it in steps of at most FREE_BUDGET, so that no turn of the loop gets long. A write
+ * that filled a block polls at its end. The loop never waits for a reader.
  *
  * A thread that reads gets a record at its first read of the domain, found again through
  * thread-local storage. Record and thread may each go first:
@@ -56,6 +56,7 @@ struct myco_domain {
     ck_epoch_record_t writer;
     struct myco__slabs slabs;
     struct block *filling, *ready;
+    unsigned closed_count; /* blocks since the last poll */
     size_t retired;
     pthread_mutex_t readers_lock; /* never taken to read, only at a thread's first read */
     struct myco__reader *readers;
@@ -188,6 +189,14 @@ static void block_ready(ck_epoch_entry_t *entry)
     block->domain->ready = block;
 }
 
+static void block_close(struct myco_domain *domain)
+{
+    ck_epoch_call(&domain->writer, &domain->filling->ck, block_ready);
+    domain->filling = NULL;
+    domain->closed_count++;
+}
+
+/* Frees nothing: its caller may still look at what it retires. */
 static void domain_retire(struct myco_domain *domain, void *memory, unsigned kind)
 {
     struct block *block = domain->filling;
@@ -197,7 +206,12 @@ static void domain_retire(struct myco_domain *domain, void *memory, unsigned kin
     }
     block->items[block->count++] = (uintptr_t)memory | kind;
     domain->retired++;
-    if (block->count == BLOCK_ITEMS) myco_domain_poll(domain);
+    if (block->count == BLOCK_ITEMS) block_close(domain);
+}
+
+void myco__domain_settle(struct myco_domain *domain)
+{
+    if (domain->closed_count > 0) myco_domain_poll(domain);
 }
 
 void myco__domain_retire_entry(struct myco_domain *domain, struct myco__entry *entry)
@@ -254,10 +268,8 @@ static void free_ready(struct myco_domain *domain, size_t budget)
 void myco_domain_poll(struct myco_domain *domain)
 {
     if (domain->retired == 0) return;
-    if (domain->filling != NULL) {
-        ck_epoch_call(&domain->writer, &domain->filling->ck, block_ready);
-        domain->filling = NULL;
-    }
+    if (domain->filling != NULL) block_close(domain);
+    domain->closed_count = 0;
     ck_epoch_poll(&domain->writer);
     TSAN_ACQUIRE(&domain->epoch);
     free_ready(domain, FREE_BUDGET);

@@ -80,6 +80,7 @@ int myco_table_put(struct myco_table *table, struct myco_slice key, struct myco_
     table_account(table, entry, 1);
     if (place.entry == NULL) myco__index_grow(table);
     if (had != NULL) *had = place.entry != NULL;
+    myco__domain_settle(table->domain);
     return 0;
 }
 
@@ -90,6 +91,7 @@ bool myco_table_del(struct myco_table *table, struct myco_slice key)
     table_account(table, place.entry, -1);
     myco__index_remove(table, &place);
     myco__index_shrink(table);
+    myco__domain_settle(table->domain);
     return true;
 }
 

@@ -58,6 +58,8 @@ void myco__domain_unhold(struct myco_domain *domain);
 void myco__domain_retire_entry(struct myco_domain *domain, struct myco__entry *entry);
 void myco__domain_retire_bucket(struct myco_domain *domain, struct myco__bucket *bucket);
 void myco__domain_retire_table(struct myco_domain *domain, struct myco_table *table);
+/* At the end of every write to a table: polls when enough was retired. */
+void myco__domain_settle(struct myco_domain *domain);
 
 /* ── Entries ────────────────────────────────────────────────────────────────────────────────────
  *

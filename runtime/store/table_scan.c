@@ -215,4 +215,5 @@ void myco_table_sweep(
         }
     }
     myco__domain_unhold(table->domain);
+    myco__domain_settle(table->domain);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/log.h"
 
 #define LINE_SIZE_MAX (16 * 1024)
@@ -65,41 +66,6 @@ void myco_log_sink_text(
     write_line(&line);
 }
 
-/* How many bytes the UTF-8 character at `at` has; 0: it is none. */
-static size_t utf8_size(const unsigned char *at, size_t left)
-{
-    size_t size = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
-    if (at[0] > 0xf4 || size > left) return 0;
-    for (size_t i = 1; i < size; i++) {
-        if ((at[i] & 0xc0) != 0x80) return 0;
-    }
-    /* too long for what they say, surrogates, beyond the last character */
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f)) return 0;
-    if ((at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f)) return 0;
-    return size;
-}
-
-static void put_json(struct myco_buf *line, const char *text, size_t size)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    myco_buf_u8(line, '"');
-    while (size > 0) {
-        size_t step = utf8_size(at, size);
-        if (step == 0) {
-            step = 1;
-            myco_buf_printf(line, "\\ufffd");
-        } else if (*at < 0x20) {
-            myco_buf_printf(line, "\\u%04x", *at);
-        } else {
-            if (*at == '"' || *at == '\\') myco_buf_u8(line, '\\');
-            myco_buf_bytes(line, at, step);
-        }
-        at += step;
-        size -= step;
-    }
-    myco_buf_u8(line, '"');
-}
-
 /* Whether another key= begins here, or nothing follows. */
 static bool at_next_field(const char *text)
 {
@@ -122,14 +88,14 @@ static const char *quoted_end(const char *value)
 static const char *put_field(struct myco_buf *line, const char *fields)
 {
     size_t key_size = strcspn(fields, "= ");
-    put_json(line, fields, key_size);
+    myco_buf_json(line, fields, key_size);
     myco_buf_u8(line, ':');
     const char *value = fields + key_size;
     if (*value == '=') value++;
     bool quoted = value > fields + key_size && *value == '"';
     if (quoted) value++;
     const char *end = quoted ? quoted_end(value) : value + strcspn(value, " ");
-    put_json(line, value, (size_t)(end - value));
+    myco_buf_json(line, value, (size_t)(end - value));
     return quoted && *end == '"' ? end + 1 : end;
 }
 
@@ -143,12 +109,12 @@ void myco_log_sink_json(
     myco_buf_printf(&line, "\",\"level\":\"%s\"", myco_log_level_name(level));
     if (log != NULL && log->name[0] != '\0') {
         myco_buf_printf(&line, ",\"node\":");
-        put_json(&line, log->name, strlen(log->name));
+        myco_buf_json(&line, log->name, strlen(log->name));
     }
     myco_buf_printf(&line, ",\"subsystem\":");
-    put_json(&line, subsystem, strlen(subsystem));
+    myco_buf_json(&line, subsystem, strlen(subsystem));
     myco_buf_printf(&line, ",\"message\":");
-    put_json(&line, message, strlen(message));
+    myco_buf_json(&line, message, strlen(message));
     if (fields[0] != '\0') {
         const char *separator = ",\"fields\":{";
         for (fields += strspn(fields, " "); *fields != '\0'; fields += strspn(fields, " ")) {

@@ -1,3 +1,3 @@
-foreach(test err buf map hash text log)
+foreach(test err buf map hash text log option)
   myco_test(base_${test} LAYERS base)
 endforeach()

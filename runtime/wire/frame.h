@@ -142,7 +142,7 @@ struct myco_hello {
 /* Whole frames, header and payload, at the end of `buf`. */
 void myco_link_put_hello(struct myco_buf *buf, const struct myco_hello *hello);
 void myco_link_put_ready(struct myco_buf *buf, uint64_t session);
-void myco_link_put_goodbye(struct myco_buf *buf, enum myco_goodbye reason);
+void myco_link_put_goodbye(struct myco_buf *buf, uint8_t reason);
 void myco_link_put_empty(struct myco_buf *buf, enum myco_link_frame type); /* ACCEPT, PING */
 
 /* From payloads. EPROTO: not one. */

@@ -60,16 +60,25 @@ void myco_link_put_ready(struct myco_buf *buf, uint64_t session)
     end(buf, at, MYCO_LINK_READY);
 }
 
-void myco_link_put_goodbye(struct myco_buf *buf, enum myco_goodbye reason)
+void myco_link_put_goodbye(struct myco_buf *buf, uint8_t reason)
 {
     size_t at = begin(buf);
-    myco_buf_u8(buf, (uint8_t)reason);
+    myco_buf_u8(buf, reason);
     end(buf, at, MYCO_LINK_GOODBYE);
 }
 
 void myco_link_put_empty(struct myco_buf *buf, enum myco_link_frame type)
 {
     end(buf, begin(buf), type);
+}
+
+/* A name goes into log lines: nothing that could make two of one. */
+static bool is_clean(const char *name)
+{
+    for (; *name != '\0'; name++) {
+        if ((unsigned char)*name < ' ' || *name == '"' || *name == 0x7f) return false;
+    }
+    return true;
 }
 
 int myco_link_get_hello(struct myco_hello *hello, struct myco_slice payload, struct myco_err *err)
@@ -86,7 +95,7 @@ int myco_link_get_hello(struct myco_hello *hello, struct myco_slice payload, str
     hello->session = myco_read_u64(&reader);
     myco_read_str(&reader, hello->name, sizeof hello->name);
     hello->listen = myco_read_addr(&reader);
-    if (reader.bad || hello->id == 0 || hello->version_lowest == 0 ||
+    if (reader.bad || !is_clean(hello->name) || hello->id == 0 || hello->version_lowest == 0 ||
         hello->version_lowest > hello->version_highest)
         return myco_err(err, MYCO_EPROTO, "malformed handshake");
     return 0;

@@ -1,0 +1,1 @@
+myco_test(net_link LAYERS net)

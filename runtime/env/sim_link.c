@@ -69,12 +69,17 @@ static void tell_other_end(
     push_link_event(to, peer, session, !heard, sim->now + delay, run_verify);
 }
 
-static void take_down(struct sim_link *link)
+static void end_life(struct sim_link *link)
 {
-    struct sim_host *other = sim_of(link)->hosts[link->remote];
     link->up = false;
     link->accepting = 0;
     myco__sim_flow_drop(link);
+}
+
+static void take_down(struct sim_link *link)
+{
+    struct sim_host *other = sim_of(link)->hosts[link->remote];
+    end_life(link);
     tell_other_end(link->host, other, link->host->transport.id, link->session);
 }
 
@@ -200,7 +205,7 @@ static void run_answer(struct sim_event *event)
         sim->hosts[remote], host->transport.id, event->b, host->index, arrival, run_final);
     bring_up(link, remote, event->b, arrival);
     /* Should the last message of the handshake be lost, this end finds out by silence. */
-    push_link_event(host, event->a, event->b, 1, arrival + silence_ns(sim), run_verify);
+    push_link_event(host, event->a, event->b, 0, arrival + silence_ns(sim), run_verify);
 }
 
 static void run_patience(struct sim_event *event)
@@ -348,11 +353,16 @@ static void op_link(struct myco_transport *base, uint64_t peer, const struct myc
     plan_dial(link, 0);
 }
 
+/* One that meets a cut is lost, and silence will have to say it. */
 static void run_goodbye(struct sim_event *event)
 {
-    struct sim_link *link = myco__sim_link(event->sim->hosts[event->host], event->a);
+    struct sim_host *host = event->sim->hosts[event->host];
+    struct sim_link *link = myco__sim_link(host, event->a);
     if (link == NULL || !link->up || link->session != event->b) return;
-    if (!myco_sim_is_cut(event->sim, link->remote, event->host)) lose(link, MYCO_DOWN_CLOSED);
+    if (myco_sim_is_cut(event->sim, link->remote, event->host))
+        run_verify(event);
+    else
+        lose(link, MYCO_DOWN_CLOSED);
 }
 
 /* The entry stays, void: a core that unlinks inside of a callback about this link is on our stack.
@@ -369,10 +379,10 @@ static void op_unlink(struct myco_transport *base, uint64_t peer)
     if (!link->up) return;
     struct sim_host *other = sim->hosts[link->remote];
     if (other->up) {
-        push_link_event(other, host->transport.id, link->session, 0,
-            sim->now + myco__sim_delay(sim, host->index, other->index), run_goodbye);
+        uint64_t at = sim->now + myco__sim_delay(sim, host->index, other->index);
+        push_link_event(other, host->transport.id, link->session, 0, at, run_goodbye);
     }
-    take_down(link);
+    end_life(link);
 }
 
 static bool op_is_up(struct myco_transport *base, uint64_t peer)

@@ -8,16 +8,17 @@
  *
  * A message is a type byte and its fields:
  *
- *   1 PING      sequence u32, id u64, generation u64            "are you still this one?"
- *   2 PING_REQ  sequence u32, id u64, generation u64, addr      "ask that one for me"
- *   3 ACK       sequence u32, id u64, generation u64            who answered, perhaps through
- * another 4 NACK      sequence u32                                    "I asked, and heard nothing
- * (yet)" 5 SYNC      flags u8, digest u64                            sync.c; MEMBERs follow 6
- * MEMBER    state u8, id u64, generation u64, incarnation u32, accusers, age_ms u32, addr, name (u8
- * size), meta (u16 size) 7 NEWS      state u8, id u64, generation u64, incarnation u32, accusers
+ *   1 PING      sequence u32, id u64, generation u64          "are you still this one?"
+ *   2 PING_REQ  sequence u32, id u64, generation u64, addr    "ask that one for me"
+ *   3 ACK       sequence u32, id u64, generation u64          who answered, perhaps by another
+ *   4 NACK      sequence u32                                  "I asked, and hear nothing yet"
+ *   5 SYNC      flags u8, digest u64                          sync.c; MEMBERs follow
+ *   6 MEMBER    state u8, id u64, generation u64, incarnation u32, accusers,
+ *               age_ms u32, addr, name (u8 size), meta (u16 size)
+ *   7 NEWS      state u8, id u64, generation u64, incarnation u32, accusers
  *
  * accusers: u8 count (at most 4), then u64 ids: who found it silent, when it is suspected. NEWS is
- * enough for a member that the receiver knows; it keeps a death at 30 bytes.
+ * enough for a member that the receiver knows; it keeps a death at 23 bytes.
  *
  * A datagram is looked through as a whole before any of it is believed. */
 #include "gossip/state.h"

@@ -1,16 +1,17 @@
 /* Probes: is that member still there?
  *
- *   0 ms      PING to one member, the next of a shuffled round
- *   100 ms    no ACK: PING_REQ to three others, who ping it for us (our own path may be the bad
- * one), and say NACK when they hear nothing in time 200 ms    no ACK from anywhere: suspected; the
- * next probe starts
+ *     0 ms   PING to one member, the next of a shuffled round
+ *   100 ms   no ACK: PING_REQ to three others, who ping it for us, as our own path may be the bad
+ *            one, and say NACK when they hear nothing in time
+ *   200 ms   no ACK from anywhere: suspected; the next probe starts
  *
  * A ping to a suspect says so in the same datagram (Lifeguard's buddy system), so that a refutation
  * takes one round trip, and so does an ACK to a sender that is believed suspect, dead or gone.
  *
  * Local health, 0 … 8: when our probes fail and even those we asked don't say NACK, it is probably
- * we who are slow. Each point stretches all of the above once more, each answered probe takes one
- * back.
+ * we who are slow. Each point stretches our waiting by as much again, each answered probe takes one
+ * back. The pace stays, as up to eight probes are under way at once: when most of a cluster is
+ * gone, the survivor must not take all day to find out.
  *
  * A probe names the generation that it means. A process that was started again answers as well, and
  * says who it is now. */
@@ -257,7 +258,7 @@ void myco__probe_tick(struct myco_swim *swim, uint64_t now_ms)
         if (probe->active && now_ms >= probe->end_due_ms) fail(swim, probe);
     }
     if (now_ms < swim->probe_due_ms) return;
-    swim->probe_due_ms = now_ms + patience(swim, swim->probe_ms);
+    swim->probe_due_ms = now_ms + swim->probe_ms;
     struct myco__member *target = myco__members_next_probe(swim);
     if (target) myco__probe_start(swim, target);
 }

@@ -16,18 +16,16 @@
 #include "base/map.h"
 #include "gossip/swim.h"
 
-#define MYCO__DATAGRAM_SIZE_MAX                                                                    \
-    1400                         /* below the MTU of any sane network, tunnels and seal included */
-#define MYCO__MEMBERS_MAX   4096 /* more are refused, with an error in the log */
-#define MYCO__ACCUSERS_MAX  4    /* the first one and three confirmations */
-#define MYCO__TRANSMITS_MAX 32
-#define MYCO__PROBES_MAX    8
-#define MYCO__RELAYS_MAX    64
-#define MYCO__JOINS_MAX     64
-#define MYCO__HEALTH_MAX    8
-#define MYCO__TELL_ALL_MAX                                                                         \
-    128 /* an urgent word goes straight to so many; the others get it by gossip */
-#define MYCO__NEVER UINT64_MAX
+#define MYCO__DATAGRAM_SIZE_MAX 1400 /* below any sane network's MTU, tunnels and seal included */
+#define MYCO__MEMBERS_MAX       4096 /* more are refused, with an error in the log */
+#define MYCO__ACCUSERS_MAX      4    /* the first one and three confirmations */
+#define MYCO__TRANSMITS_MAX     32
+#define MYCO__PROBES_MAX        8
+#define MYCO__RELAYS_MAX        64
+#define MYCO__JOINS_MAX         64
+#define MYCO__HEALTH_MAX        8
+#define MYCO__TELL_ALL_MAX      128 /* an urgent word goes straight to so many, gossip does the rest */
+#define MYCO__NEVER             UINT64_MAX
 
 /* ── Members ────────────────────────────────────────────────────────────────────────────────── */
 
@@ -100,10 +98,9 @@ struct myco_swim {
 
     struct myco__join joins[MYCO__JOINS_MAX];
     unsigned join_count, join_at;
-    bool joined; /* somebody told us a list */
-    uint64_t joined_ms;
-    uint32_t dead_at;  /* cursor over members: whom to ask next */
-    uint64_t tells_ms; /* start of the current second, and how often a list was told in it */
+    uint64_t fresh_until_ms; /* we were alone and got a list: what is in it is no news to others */
+    uint32_t dead_at;        /* cursor over members: whom to ask next */
+    uint64_t tells_ms; /* start of the current second, and how many members were listed in it */
     unsigned tells;
     uint64_t impostor; /* highest generation reported */
 

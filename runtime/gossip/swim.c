@@ -199,6 +199,20 @@ static void receive_own(struct myco_swim *swim, const struct myco__header *heade
     }
 }
 
+/* Whoever asks under a generation that was replaced is told so: it may be the original of a copied
+ * data folder. To the late datagram of a process that is gone, it is an answer to nobody. */
+static void tell_elder(struct myco_swim *swim, const struct myco_addr *from,
+    const struct myco__member *younger, struct myco_reader reader)
+{
+    struct myco__message message;
+    if (myco_read_left(&reader) == 0 || !myco__decode_message(&reader, &message)) return;
+    bool ask = message.type == MYCO__SYNC && (message.flags & MYCO__SYNC_ASK);
+    if (!ask && message.type != MYCO__PING) return;
+    myco__begin(swim);
+    myco__encode_member(swim, younger, false);
+    myco__send(swim, from);
+}
+
 static void receive_messages(struct myco_swim *swim, const struct myco_addr *from,
     const struct myco__header *header, struct myco_reader reader)
 {
@@ -242,6 +256,7 @@ void myco_swim_receive(
         const struct myco__member *sender = myco__member_get(swim, header.id);
         if (sender && sender->pub.generation > header.generation) {
             refuse(swim, from, "of an earlier life");
+            tell_elder(swim, from, sender, reader);
             return;
         }
         receive_messages(swim, from, &header, reader);

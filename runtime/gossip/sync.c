@@ -1,5 +1,4 @@
-/* Whole lists: how a node joins, how what gossip lost is repaired, how the halves of a partition
- * meet.
+/* Whole lists: how a node joins, how what gossip lost is repaired, how a partition's halves meet.
  *
  *   A → B   SYNC ask, digest of A's list, A's own record
  *   B → A   the same digest: SYNC tell, nothing more
@@ -8,6 +7,7 @@
  *
  * Who is asked:  every 10 s   a live member by lot
  *                every 1 s    the addresses given to join, while nobody else is known to live
+ *                after 0.5 s  … once more: of many who join together the first get short lists
  *                every 30 s   … afterwards: a cluster of the same name may have grown there
  *                every 1 s    one of the dead, in turn, until it is forgotten
  *
@@ -17,10 +17,11 @@
 
 #define SYNC_MS   10000
 #define ALONE_MS  1000
+#define LATER_MS  500
 #define JOIN_MS   30000
 #define DEAD_MS   1000
 #define FRESH_MS  1000
-#define TELLS_MAX 64 /* whole lists told in one second; whoever got none asks again */
+#define TELLS_MAX 16384 /* members listed in one second; whoever got no list asks again */
 
 static void begin_sync(struct myco_swim *swim, uint8_t flags, uint64_t digest)
 {
@@ -59,14 +60,17 @@ static bool may_tell(struct myco_swim *swim)
         swim->tells_ms = now_ms;
         swim->tells = 0;
     }
-    return swim->tells++ < TELLS_MAX;
+    swim->tells += swim->members.count + 1;
+    return swim->tells <= TELLS_MAX;
 }
 
 /* Whoever was alone learns what all others know already, and does not spread it again. */
 static void hear_tell(struct myco_swim *swim)
 {
     if (myco__members_live(swim) > 1) return;
-    swim->fresh_until_ms = myco_now_ms(swim->env) + FRESH_MS;
+    uint64_t now_ms = myco_now_ms(swim->env);
+    swim->fresh_until_ms = now_ms + FRESH_MS;
+    swim->join_due_ms = now_ms + LATER_MS;
 }
 
 void myco__sync_receive(struct myco_swim *swim, const struct myco_addr *from,

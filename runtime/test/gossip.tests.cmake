@@ -1,0 +1,2 @@
+myco_test(swim LAYERS gossip)
+myco_test(swim_faults LAYERS gossip)

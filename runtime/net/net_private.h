@@ -82,6 +82,7 @@ struct myco__peer {
     uint64_t dial_at_ms;           /* MYCO__NEVER: not due */
     unsigned backoff_ms;           /* 0: at once */
     enum myco_net_refusal refusal; /* the last one logged */
+    enum myco_down_reason failed;  /* likewise, of an attempt */
 };
 
 struct myco_net {

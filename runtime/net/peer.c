@@ -72,8 +72,12 @@ static void dial_failed(struct myco_net *net, struct myco__peer *peer, enum myco
 {
     struct myco__conn *conn = peer->dial;
     char text[MYCO_ADDR_TEXT_MAX];
-    MYCO_DEBUG(net->options.log, "net", "dial failed", "peer=%016" PRIx64 " addr=%s reason=%s",
-        peer->id, myco_addr_text(&conn->addr, text), reason_name(reason));
+    int level =
+        peer->failed == reason ? MYCO_LOG_DEBUG : MYCO_LOG_INFO; /* once, until it changes */
+    MYCO_LOG_AT(net->options.log, level, "net", "dial failed",
+        "peer=%016" PRIx64 " addr=%s reason=%s", peer->id, myco_addr_text(&conn->addr, text),
+        reason_name(reason));
+    peer->failed = reason;
     peer->dial = NULL;
     if (peer->up != NULL) return;
     if (peer->backoff_ms == 0) peer->backoff_ms = net->options.backoff_min_ms;
@@ -147,6 +151,7 @@ static void go_up(struct myco__conn *conn, struct myco__peer *peer)
     peer->dial_at_ms = MYCO__NEVER;
     peer->generation = conn->generation;
     peer->refusal = MYCO__NO_REFUSAL;
+    peer->failed = MYCO_DOWN_CLOSED;
     dismiss_others(conn);
     MYCO_METRIC_SET(net->options.metrics, PEERS_CONNECTED, ++net->up_count);
     MYCO_INFO(net->options.log, "net", "peer connected",

@@ -1,1 +1,7 @@
 myco_test(net_link LAYERS net)
+myco_test(net_flow LAYERS net)
+myco_test(net_refuse LAYERS net)
+myco_test(net_tls LAYERS net)
+if(TARGET test_net_tls)
+  target_compile_definitions(test_net_tls PRIVATE MYCO_SCRIPTS="${CMAKE_SOURCE_DIR}/scripts")
+endif()

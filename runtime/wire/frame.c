@@ -40,6 +40,13 @@ static int check_limits(const struct myco_frame *frame, struct myco_err *err)
     return 0;
 }
 
+/* The commonest mistake has a name. */
+static int not_a_frame(const uint8_t *header, struct myco_err *err)
+{
+    bool tls = header[0] == 0x16 && header[1] == 0x03; /* a handshake's record */
+    return myco_err(err, MYCO_EPROTO, tls ? "it speaks TLS, this node does not" : "not a frame");
+}
+
 int myco_frame_decode(
     struct myco_frame *frame, const uint8_t header[MYCO_FRAME_HEADER_SIZE], struct myco_err *err)
 {
@@ -52,7 +59,7 @@ int myco_frame_decode(
     };
     if (frame->lane > MYCO_FRAME_LANE_LINK || frame->type == 0 || header[7] != 0 ||
         get_u32(header + 12) != 0)
-        return myco_err(err, MYCO_EPROTO, "not a frame");
+        return not_a_frame(header, err);
     if (frame->size == 0 && frame->rest != 0) /* else empty pieces could go on for ever */
         return myco_err(err, MYCO_EPROTO, "empty piece of a message");
     return check_limits(frame, err);

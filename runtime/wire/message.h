@@ -1,5 +1,5 @@
-/* The types of message between nodes, in one list, with the lane each travels on. The payload of each
- * is written and read by the folder that owns it, with base/buf.h. */
+/* The types of message between nodes, in one list, with the lane each travels on. The payload of
+ * each is written and read by the folder that owns it, with base/buf.h. */
 #ifndef MYCO_WIRE_MESSAGE_H
 #define MYCO_WIRE_MESSAGE_H
 

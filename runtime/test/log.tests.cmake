@@ -1,0 +1,4 @@
+# The replicated log: a small world of its own (log_cluster.c), in virtual time.
+foreach(name log_basics)
+  myco_test(${name} LAYERS consensus SOURCES test/log_cluster.c)
+endforeach()

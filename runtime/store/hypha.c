@@ -36,7 +36,7 @@ struct myco_hypha *myco_hypha_new(
 static void step_down(struct myco_hypha *hypha)
 {
     myco__hypha_answer_lost(hypha);
-    myco__index_free(hypha);
+    myco__pending_free(hypha);
     myco__members_free(hypha);
     hypha->serving = false;
     hypha->proposed = false;
@@ -75,7 +75,7 @@ void myco__hypha_apply(struct myco_hypha *hypha)
     struct myco__record *record;
     while ((record = myco__log_unapplied(log)) != NULL && record->offset <= log->commit) {
         if (apply_one(hypha, record) != 0) return;
-        myco__index_remove(hypha, record);
+        myco__pending_remove(hypha, record);
         myco__log_applied(log);
         bool live = hypha->epoch > 0; /* not while it recovers */
         if (live && record->write.op != MYCO_OP_NOOP) {
@@ -194,9 +194,10 @@ static void take_role(struct myco_hypha *hypha, bool fresh)
     const struct myco_set *set = &hypha->set;
     enum myco__role role = role_in(hypha, set);
     if (hypha->role == MYCO__ROLE_PRIMARY && role != MYCO__ROLE_PRIMARY) step_down(hypha);
-    fresh = fresh || hypha->role != role;
+    bool promoted = hypha->role != role;
     hypha->role = role;
     if (role == MYCO__ROLE_PRIMARY) {
+        fresh = fresh || promoted;
         set_leader(hypha, 0, 0);
         myco__members_configure(hypha, fresh);
         if (!fresh) return;
@@ -211,6 +212,8 @@ static void take_role(struct myco_hypha *hypha, bool fresh)
         set_leader(hypha, 0, 0);
     else
         set_leader(hypha, leader->node, leader->generation);
+    /* who led us may not know that we had left */
+    if (role == MYCO__ROLE_BACKUP && hypha->leader_session == 0) hypha->ask_owed = true;
 }
 
 void myco_hypha_configure(struct myco_hypha *hypha, const struct myco_set *set)

@@ -237,7 +237,9 @@ void myco__backup_receive(struct myco_hypha *hypha, uint64_t from, const struct 
         receive_hello(hypha, head->session, reader);
         return;
     }
-    if (head->session == 0 || head->session != hypha->leader_session) return;
+    bool current = head->session != 0 && head->session == hypha->leader_session;
+    if (head->kind == MYCO__APPEND && !(current && hypha->matched)) hypha->ask_owed = true;
+    if (!current) return;
     if (head->kind == MYCO__START && !hypha->matched && hypha->staging == NULL)
         receive_start(hypha, reader);
     else if (head->kind == MYCO__APPEND && hypha->matched)

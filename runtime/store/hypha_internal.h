@@ -24,8 +24,8 @@
 #define MYCO__WINDOW_MESSAGES  64u
 #define MYCO__PIECE_SIZE_MAX   (256u * 1024) /* of one PIECE of a state */
 #define MYCO__PIECES_MAX       4u            /* in flight to one member */
-#define MYCO__EPOCHS_MAX       1024u         /* entries kept of the list of epochs; older ones are forgotten */
-#define MYCO__EPOCHS_SENT_MAX  64u           /* of these, in one END */
+#define MYCO__EPOCHS_MAX       1024u /* entries kept of the list of epochs; older ones are forgotten */
+#define MYCO__EPOCHS_SENT_MAX  64u /* of these, in one END */
 #define MYCO__TAIL_SIZE_MAX    (256u * 1024)
 #define MYCO__PENDING_SIZE_MAX (16u * 1024 * 1024)
 #define MYCO__LAG_MS           1500u
@@ -58,8 +58,8 @@ struct myco__record {
     uint8_t bytes[]; /* as in the journal and in messages */
 };
 
-/* Records of one epoch: all were made by its primary, so that two logs that both have the epoch agree
- * up to where the shorter one's part of it ends. */
+/* Records of one epoch: all were made by its primary, so that two logs that both have the epoch
+ * agree up to where the shorter one's part of it ends. */
 struct myco__epoch {
     uint64_t epoch, first, last;
 };
@@ -70,7 +70,8 @@ struct myco__mark { /* once `sequence` is durable, the log is, up to `offset` */
 
 /*      forgotten │ kept for members that lag │ not applied yet
  *   ─────────────┼───────────────────────────┼──────────────────┐
- *              base                       applied             last      (offsets; each names a record)
+ *              base                       applied             last      (offsets; each names a
+ * record)
  *
  * `applied` trails `commit` only while there is no memory for the table. */
 struct myco__log {
@@ -155,7 +156,7 @@ struct myco_hypha {
     bool serving, sealed;
     bool proposed; /* not answered yet */
     uint64_t propose_at_ms;
-    uint64_t session; /* the last one begun */
+    uint64_t session;            /* the last one begun */
     struct myco__record **index; /* the latest pending record of a key */
     size_t index_size, index_count;
     struct myco_buf copy; /* the state, while members are given it */
@@ -177,22 +178,28 @@ struct myco_hypha {
 };
 
 /* ── hypha.c ── */
-void myco__hypha_settle(struct myco_hypha *hypha);       /* performs what is owed: messages, then answers */
-void myco__hypha_settle_later(struct myco_hypha *hypha); /* the same, after the present call returned */
-void myco__hypha_apply(struct myco_hypha *hypha);        /* up to the commit */
-void myco__hypha_follow(struct myco_hypha *hypha, uint64_t epoch, uint64_t leader, uint64_t generation);
+void myco__hypha_settle(
+    struct myco_hypha *hypha); /* performs what is owed: messages, then answers */
+void myco__hypha_settle_later(
+    struct myco_hypha *hypha);                    /* the same, after the present call returned */
+void myco__hypha_apply(struct myco_hypha *hypha); /* up to the commit */
+void myco__hypha_follow(
+    struct myco_hypha *hypha, uint64_t epoch, uint64_t leader, uint64_t generation);
 void myco__hypha_depose(struct myco_hypha *hypha);
 void myco__hypha_drop(struct myco_hypha *hypha); /* counts a wrong message */
 
 /* ── hypha_log.c ── */
 void myco__log_free(struct myco__log *log);
 bool myco__log_reserve(struct myco__log *log); /* for one more record with its mark */
-void myco__log_push(struct myco__log *log, struct myco__record *record, uint64_t sequence); /* takes; 0: no journal */
+void myco__log_push(struct myco__log *log, struct myco__record *record,
+    uint64_t sequence); /* takes; 0: no journal */
 struct myco__record *myco__log_at(const struct myco__log *log, size_t index);
-size_t myco__log_after(const struct myco__log *log, uint64_t offset); /* index of the first record above it */
+size_t myco__log_after(
+    const struct myco__log *log, uint64_t offset); /* index of the first record above it */
 struct myco__record *myco__log_unapplied(const struct myco__log *log); /* the first one, or NULL */
-void myco__log_applied(struct myco__log *log);              /* the first one is */
-void myco__log_cut(struct myco__log *log, uint64_t offset); /* forgets what is above; not below `applied` */
+void myco__log_applied(struct myco__log *log);                         /* the first one is */
+void myco__log_cut(
+    struct myco__log *log, uint64_t offset); /* forgets what is above; not below `applied` */
 void myco__log_trim(struct myco__log *log, uint64_t keep_above, size_t tail_size, size_t keep_size);
 uint64_t myco__log_last_epoch(const struct myco__log *log);
 uint64_t myco__log_epoch_at(const struct myco__log *log, uint64_t offset); /* 0: not known */
@@ -203,8 +210,15 @@ void myco__record_free(struct myco__record *record);
 
 /* ── hypha_codec.c ── */
 enum myco__message {
-    MYCO__HELLO = 1, MYCO__END, MYCO__START, MYCO__APPEND, MYCO__ACK, MYCO__ASK, MYCO__REFUSE,
-    MYCO__PIECE, MYCO__TAKEN
+    MYCO__HELLO = 1,
+    MYCO__END,
+    MYCO__START,
+    MYCO__APPEND,
+    MYCO__ACK,
+    MYCO__ASK,
+    MYCO__REFUSE,
+    MYCO__PIECE,
+    MYCO__TAKEN
 };
 struct myco__head {
     uint8_t kind;
@@ -213,18 +227,24 @@ struct myco__head {
 void myco__head_write(struct myco_buf *buf, const struct myco__head *head);
 bool myco__head_read(struct myco_reader *reader, struct myco__head *head);
 size_t myco__record_size(const struct myco_write *write);
-struct myco__record *myco__record_new(const struct myco_write *write, uint64_t epoch, uint64_t offset, uint64_t time_ms, uint64_t commit);
+struct myco__record *myco__record_new(const struct myco_write *write, uint64_t epoch,
+    uint64_t offset, uint64_t time_ms, uint64_t commit);
 /* A copy of checked bytes: EPROTO, ENOMEM. */
 int myco__record_read(struct myco_slice bytes, struct myco__record **record);
-/* Whether it may stand at the end of the log. `skips`: the first of an epoch may be further ahead. */
-bool myco__record_follows(const struct myco__log *log, const struct myco__record *record, bool skips);
+/* Whether it may stand at the end of the log. `skips`: the first of an epoch may be further ahead.
+ */
+bool myco__record_follows(
+    const struct myco__log *log, const struct myco__record *record, bool skips);
 
 /* ── hypha_write.c ── */
-void myco__index_remove(struct myco_hypha *hypha, struct myco__record *record);
-void myco__index_free(struct myco_hypha *hypha);
-int myco__hypha_append(struct myco_hypha *hypha, const struct myco_write *write, uint64_t offset, struct myco__record **record);
-void myco__hypha_answer_record(struct myco_hypha *hypha, struct myco__record *record); /* committed */
-void myco__hypha_answer_lost(struct myco_hypha *hypha); /* all that is pending: EUNKNOWN, or did not happen */
+void myco__pending_remove(struct myco_hypha *hypha, struct myco__record *record);
+void myco__pending_free(struct myco_hypha *hypha);
+int myco__hypha_append(struct myco_hypha *hypha, const struct myco_write *write, uint64_t offset,
+    struct myco__record **record);
+void myco__hypha_answer_record(
+    struct myco_hypha *hypha, struct myco__record *record); /* committed */
+void myco__hypha_answer_lost(
+    struct myco_hypha *hypha); /* all that is pending: EUNKNOWN, or did not happen */
 void myco__hypha_answer_ready(struct myco_hypha *hypha);
 
 /* ── hypha_members.c ── */
@@ -237,19 +257,24 @@ void myco__members_propose(struct myco_hypha *hypha, uint64_t now_ms);
 bool myco__members_have(const struct myco_hypha *hypha); /* every in-sync one has the whole log */
 bool myco__members_idle(const struct myco_hypha *hypha);
 void myco__members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
-uint64_t myco__members_need(const struct myco_hypha *hypha); /* records above it are still to be sent */
+uint64_t myco__members_need(
+    const struct myco_hypha *hypha); /* records above it are still to be sent */
 
 /* ── hypha_primary.c ── */
 void myco__member_greet(struct myco_hypha *hypha, struct myco__member *member);
 void myco__member_lost(struct myco_hypha *hypha, struct myco__member *member);
 void myco__member_pump(struct myco_hypha *hypha, struct myco__member *member);
 void myco__member_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
-void myco__member_receive(struct myco_hypha *hypha, struct myco__member *member, const struct myco__head *head, struct myco_reader *reader);
-int myco__member_send(struct myco_hypha *hypha, struct myco__member *member, bool bulk, struct myco_buf *payload);
-void myco__member_head(const struct myco_hypha *hypha, const struct myco__member *member, uint8_t kind, struct myco_buf *payload);
+void myco__member_receive(struct myco_hypha *hypha, struct myco__member *member,
+    const struct myco__head *head, struct myco_reader *reader);
+int myco__member_send(
+    struct myco_hypha *hypha, struct myco__member *member, bool bulk, struct myco_buf *payload);
+void myco__member_head(const struct myco_hypha *hypha, const struct myco__member *member,
+    uint8_t kind, struct myco_buf *payload);
 
 /* ── hypha_backup.c ── */
-void myco__backup_receive(struct myco_hypha *hypha, uint64_t from, const struct myco__head *head, struct myco_reader *reader);
+void myco__backup_receive(struct myco_hypha *hypha, uint64_t from, const struct myco__head *head,
+    struct myco_reader *reader);
 void myco__backup_refuse(struct myco_hypha *hypha, uint64_t from);
 void myco__backup_settle(struct myco_hypha *hypha);
 void myco__backup_tick(struct myco_hypha *hypha, uint64_t now_ms);
@@ -257,20 +282,25 @@ void myco__backup_forget(struct myco_hypha *hypha); /* the conversation with the
 
 /* ── hypha_state.c ── */
 void myco__state_write(const struct myco_hypha *hypha, bool tail, struct myco_buf *out);
-void myco__staging_write(const struct myco__staging *staging, struct myco_buf *out); /* what it was fed so far */
+void myco__staging_write(
+    const struct myco__staging *staging, struct myco_buf *out); /* what it was fed so far */
 struct myco__staging *myco__staging_new(struct myco_hypha *hypha);
 void myco__staging_free(struct myco__staging *staging);
 /* EPROTO, ENOMEM: throw it away. *whole: nothing is missing. */
 int myco__staging_feed(struct myco__staging *staging, struct myco_slice bytes, bool *whole);
-void myco__staging_install(struct myco_hypha *hypha, struct myco__staging *staging); /* takes; nothing of it is durable */
+void myco__staging_install(
+    struct myco_hypha *hypha, struct myco__staging *staging); /* takes; nothing of it is durable */
 
 /* ── hypha_copy.c ── */
 void myco__copy_begin(struct myco_hypha *hypha, struct myco__member *member);
 void myco__copy_pump(struct myco_hypha *hypha, struct myco__member *member);
-void myco__copy_taken(struct myco_hypha *hypha, struct myco__member *member, struct myco_reader *reader);
-void myco__copy_release(struct myco_hypha *hypha); /* frees the state when nobody is being given it */
+void myco__copy_taken(
+    struct myco_hypha *hypha, struct myco__member *member, struct myco_reader *reader);
+void myco__copy_release(
+    struct myco_hypha *hypha); /* frees the state when nobody is being given it */
 void myco__copy_receive(struct myco_hypha *hypha, struct myco_reader *reader); /* backup: a PIECE */
 /* A part of a state into the journal: EFULL, ENOSPC, EIO, ENOMEM. */
-int myco__copy_journal(struct myco_hypha *hypha, bool first, struct myco_slice bytes, uint64_t *sequence);
+int myco__copy_journal(
+    struct myco_hypha *hypha, bool first, struct myco_slice bytes, uint64_t *sequence);
 
 #endif

@@ -49,6 +49,7 @@ static void session_end(struct myco_hypha *hypha, struct myco__member *member)
     member->blocked = member->start_owed = false;
     member->flight_count = member->flight_size = member->flight_records = 0;
     member->copy_sent = member->copy_acked = 0;
+    member->told = 0; /* what it was told may be lost with the connection */
     myco__copy_release(hypha);
 }
 

@@ -54,7 +54,7 @@ static struct myco__record *index_find(const struct myco_hypha *hypha, struct my
     return NULL;
 }
 
-void myco__index_remove(struct myco_hypha *hypha, struct myco__record *record)
+void myco__pending_remove(struct myco_hypha *hypha, struct myco__record *record)
 {
     if (!record->indexed) return;
     struct myco__record **link = index_slot(hypha, record->hash);
@@ -69,7 +69,7 @@ static void index_insert(struct myco_hypha *hypha, struct myco__record *record)
 {
     if (record->write.op == MYCO_OP_NOOP) return;
     struct myco__record *former = index_find(hypha, record->write.key);
-    if (former != NULL) myco__index_remove(hypha, former);
+    if (former != NULL) myco__pending_remove(hypha, former);
     record->hash = myco_hash(record->write.key.data, record->write.key.size);
     struct myco__record **slot = index_slot(hypha, record->hash);
     record->chain = *slot;
@@ -78,10 +78,10 @@ static void index_insert(struct myco_hypha *hypha, struct myco__record *record)
     hypha->index_count++;
 }
 
-void myco__index_free(struct myco_hypha *hypha)
+void myco__pending_free(struct myco_hypha *hypha)
 {
     for (size_t i = hypha->log.applied_count; i < hypha->log.count; i++) {
-        myco__index_remove(hypha, myco__log_at(&hypha->log, i));
+        myco__pending_remove(hypha, myco__log_at(&hypha->log, i));
     }
     MYCO_ASSERT(hypha->index_count == 0);
     myco_free(hypha->index);

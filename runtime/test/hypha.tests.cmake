@@ -1,0 +1,4 @@
+# Hyphae in a world of their own: hypha_world.c.
+foreach(name hypha_random)
+  myco_test(${name} LAYERS store SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/test/hypha_world.c)
+endforeach()

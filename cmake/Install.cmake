@@ -117,6 +117,8 @@ if(BUILD_TESTING)
   add_test(NAME c/symbols COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
     -DLIBRARY=$<TARGET_FILE:myco_shared> -DSYMBOLS=${CMAKE_SOURCE_DIR}/runtime/test/symbols.txt
     -P ${CMAKE_SOURCE_DIR}/runtime/test/symbols.cmake)
+  add_test(NAME c/manual COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:mycorrizal>
+    -DMANUAL=${CMAKE_SOURCE_DIR}/runtime/host/mycorrizal.1 -P ${CMAKE_SOURCE_DIR}/runtime/test/manual.cmake)
   if(NOT MYCO_SANITIZE)
     add_test(NAME c/install COMMAND ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR}
       -DCONSUMER=${CMAKE_SOURCE_DIR}/runtime/test/consumer -DLIBDIR=${CMAKE_INSTALL_LIBDIR}

@@ -26,7 +26,7 @@ static int lua_main(int argc, char **argv)
         return argc < 1 ? MYCO_EXIT_USAGE : MYCO_EXIT_OK;
     }
     if (myco_lua_path(NULL, lua_path, &err) < 0) return myco_complain(&err);
-    return myco_bridge_main(lua_path, argv[0], argc, argv);
+    return myco_bridge_main(lua_path, argv[0], argc - 1, argv + 1);
 }
 
 static const struct command {

@@ -104,5 +104,6 @@ int myco_run_options_from_config(
         return myco_err(
             err, MYCO_EINVAL, "option module is for the command line: write modules = { … }");
     }
+    if (strcmp(name, "log_level") == 0) name = "log"; /* as it is called in Lua and C */
     return myco_options_set(myco_run_options, data, name, value, err);
 }

@@ -1,5 +1,6 @@
-/* How the core asks a policy: a document in, a document out, both MessagePack. The Lua sandbox (bridge/policies.h)
- * answers; without one, the built-in defaults do. Asked on change only, never on the way of a get, put or publish. */
+/* How the core asks a policy: a document in, a document out, both MessagePack. The Lua sandbox
+ * (bridge/policies.h) answers; without one, the built-in defaults do. Asked on change only, never
+ * on the way of a get, put or publish. */
 #ifndef MYCO_CONSENSUS_POLICY_H
 #define MYCO_CONSENSUS_POLICY_H
 
@@ -31,24 +32,32 @@ int myco_policy_kind_from_name(struct myco_slice name); /* -1 */
 const char *myco_policy_function(int kind);
 
 struct myco_policy_port {
-    /* Makes `source` the current policy of its kind on this node (it was checked before it was logged). */
-    int (*set)(int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data);
-    /* Compiles, checks the contract and runs the examples, changes nothing. EPOLICY with the reason. */
-    int (*check)(int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data);
-    /* world: a MessagePack map. The answer is appended to `answer`. EPOLICY: it raised, overran or there is none. */
-    int (*ask)(int kind, struct myco_slice world, struct myco_buf *answer, struct myco_err *err, void *data);
+    /* Makes `source` the current policy of its kind on this node (it was checked before it was
+     * logged). */
+    int (*set)(
+        int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data);
+    /* Compiles, checks the contract and runs the examples, changes nothing. EPOLICY with the
+     * reason. */
+    int (*check)(
+        int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data);
+    /* world: a MessagePack map. The answer is appended to `answer`. EPOLICY: it raised, overran or
+     * there is none. */
+    int (*ask)(int kind, struct myco_slice world, struct myco_buf *answer, struct myco_err *err,
+        void *data);
     void *data;
 };
 
 /* The worlds and answers of those that the core asks today:
  *
- * placement  {septum = "carts", hyphae = 64, copies = 2, members = {{id = "…" (16 hex digits), name, labels = {…},
- *             weight = 1.0}, …} sorted by id, current = {{"id", …}, …}}                  → {{"id" of the primary, "id" of a backup, …}, … one for each hypha}
- * election   {name = "mycel", candidates = {{id, name, labels, leads = n}, …} sorted by id, holder = "id" or nil,
- *             leaderships = {nodosum = "id", …}}                                          → "id" (the present holder: stay)
- * voters     {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …}, voters_max = 5, standbys_max = 2}
- *                                                                                         → {voters = {"id", …}, standbys = {"id", …}}
- * persistence {septum = "carts", kind = "durable", level = "disk", hyphae = 64}           → {every_ms = 5000, snapshot_segments = 16, retain_ms = 86400000}
+ * placement  {septum = "carts", hyphae = 64, copies = 2, members = {{id = "…" (16 hex digits),
+ * name, labels = {…}, weight = 1.0}, …} sorted by id, current = {{"id", …}, …}}                  →
+ * {{"id" of the primary, "id" of a backup, …}, … one for each hypha} election   {name = "mycel",
+ * candidates = {{id, name, labels, leads = n}, …} sorted by id, holder = "id" or nil, leaderships =
+ * {nodosum = "id", …}}                                          → "id" (the present holder: stay)
+ * voters     {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …}, voters_max
+ * = 5, standbys_max = 2} → {voters = {"id", …}, standbys = {"id", …}} persistence {septum =
+ * "carts", kind = "durable", level = "disk", hyphae = 64}           → {every_ms = 5000,
+ * snapshot_segments = 16, retain_ms = 86400000}
  */
 
 #endif

@@ -2,11 +2,12 @@
  *
  * One opaque handle for a node. Calls may come from any thread unless they say otherwise; callbacks
  * run on the node's loop thread, exactly once, and never before the call that took them returns.
- * Results are 0 or a negative MYCO_E… code; where there is a `struct myco_err *` (it may be NULL) it
- * gets the code and a sentence for people.
+ * Results are 0 or a negative MYCO_E… code; where there is a `struct myco_err *` (it may be NULL)
+ * it gets the code and a sentence for people.
  *
- * Ownership has four words: *borrows* (for the call), *takes* (ours from now on), *gives* (the caller
- * releases), *lends* (valid until X). Calls borrow their arguments unless they say otherwise.
+ * Ownership has four words: *borrows* (for the call), *takes* (ours from now on), *gives* (the
+ * caller releases), *lends* (valid until X). Calls borrow their arguments unless they say
+ * otherwise.
  */
 #ifndef MYCORRIZAL_H
 #define MYCORRIZAL_H
@@ -75,7 +76,8 @@ struct myco_err {
     char message[252];
 };
 
-/* Prints "mycorrizal: message (CODE)" on stderr and returns 1, for `return myco_complain(&err);` in main. */
+/* Prints "mycorrizal: message (CODE)" on stderr and returns 1, for `return myco_complain(&err);` in
+ * main. */
 MYCO_API int myco_complain(const struct myco_err *err);
 
 /* ── Bytes ──────────────────────────────────────────────────────────────────────────────────── */
@@ -105,51 +107,75 @@ struct myco_value {
 };
 MYCO_API void myco_value_release(struct myco_value *value);
 
+/* What an asynchronous call ends with. `value` is lent until the callback returns. status: 0,
+ * ENOTFOUND (get, del), ECONFLICT, ETIMEDOUT and EUNAVAILABLE (did not happen), EUNKNOWN (may
+ * have). */
+struct myco_result {
+    int status;
+    const char *message; /* a sentence, "" when status is 0 */
+    struct myco_slice value;
+    uint64_t version;
+    uint64_t expires_in_ms;
+    uint64_t count; /* count */
+};
+typedef void (*myco_result_cb)(const struct myco_result *result, void *data);
+
 /* ── A node ─────────────────────────────────────────────────────────────────────────────────── */
 
 struct myco;
 
 /* `fields` is "" or space-separated key=value pairs. level: 0 trace … 4 error. Any thread. */
-typedef void (*myco_log_cb)(int level, const char *subsystem, const char *message, const char *fields, void *data);
+typedef void (*myco_log_cb)(
+    int level, const char *subsystem, const char *message, const char *fields, void *data);
 
 struct myco_options {
-    size_t size;               /* sizeof(struct myco_options), set by the initialiser */
-    const char *name;          /* of this node, unique; default: the host's name */
-    const char *cluster;       /* default "default"; nodes of other clusters are refused */
-    const char *listen;        /* peers, TCP and UDP; default "127.0.0.1:0" picks a free port */
-    const char *advertise;     /* what peers dial, when it differs from listen */
-    const char *admin;         /* TCP address for pulse; NULL: only the socket in the data folder */
-    const char *join;          /* comma-separated HOST:PORT; may name the node itself */
-    const char *data;          /* folder of this node's state; default "NAME.myco" */
-    const char *store;         /* object store: "file:DIR", "s3://…"; NULL: none */
-    const char *labels;        /* "zone=a,rack=7" */
-    const char *tls;           /* folder with ca.pem, node.pem, node.key; NULL: no TLS between peers */
-    const char *lua_path;      /* folder of the Lua layer; default: where it is installed */
-    unsigned expect;           /* form one cluster once this many fresh nodes met; 0: 1 without join, else never */
-    unsigned timeout_ms;       /* default deadline of every call; 0: 5,000 */
-    unsigned lease_ms;         /* of all that a node leads; only counts at the cluster's birth; 0: 300 */
-    unsigned value_size_max;   /* 0: 8 MiB */
-    int log_level;             /* 0 trace … 4 error, 5 off */
-    myco_log_cb log;           /* NULL: silent */
+    size_t size;           /* sizeof(struct myco_options), set by the initialiser */
+    const char *name;      /* of this node, unique; default: the host's name */
+    const char *cluster;   /* default "default"; nodes of other clusters are refused */
+    const char *listen;    /* peers, TCP and UDP; default "127.0.0.1:0" picks a free port */
+    const char *advertise; /* what peers dial, when it differs from listen */
+    const char *admin;     /* TCP address for pulse; NULL: only the socket in the data folder */
+    const char *join;      /* comma-separated HOST:PORT; may name the node itself */
+    const char *data;      /* folder of this node's state; default "NAME.myco" */
+    const char *store;     /* object store: "file:DIR", "s3://…"; NULL: none */
+    const char *labels;    /* "zone=a,rack=7" */
+    const char *tls;       /* folder with ca.pem, node.pem, node.key; NULL: no TLS between peers */
+    const char *lua_path;  /* folder of the Lua layer; default: where it is installed */
+    unsigned
+        expect; /* form one cluster once this many fresh nodes met; 0: 1 without join, else never */
+    unsigned timeout_ms; /* default deadline of every call; 0: 5,000 */
+    unsigned lease_ms;   /* of all that a node leads; only counts at the cluster's birth; 0: 300 */
+    unsigned value_size_max; /* 0: 8 MiB */
+    int log_level;           /* 0 trace … 4 error, 5 off */
+    myco_log_cb log;         /* NULL: silent */
     void *log_data;
-    const char *config;        /* Lua source of declarations (septa, policies, modules) run once ready; NULL: none */
-    unsigned no_lua;           /* 1: no Lua state and no pulse in this node: policies are the built-in C defaults */
+    const char *config; /* Lua source of declarations (septa, policies, modules) run once ready;
+                           NULL: none */
+    unsigned no_lua;    /* 1: no Lua state and no pulse in this node: policies are the built-in C
+                           defaults */
 };
-#define MYCO_OPTIONS_INIT {sizeof(struct myco_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0}
+#define MYCO_OPTIONS_INIT                                                                          \
+    {                                                                                              \
+        sizeof(struct myco_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,   \
+            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0                                               \
+    }
 
 /* Starts a node on a loop thread of its own, and returns once its addresses are bound and its data
  * folder is loaded (see myco_wait_ready). *node is given: close it. Every string is copied. */
-MYCO_API int myco_open(struct myco **node, const struct myco_options *options, struct myco_err *err);
+MYCO_API int myco_open(
+    struct myco **node, const struct myco_options *options, struct myco_err *err);
 
-/* Waits until the cluster exists, this node is a member of it and can serve; timeout_ms 0: for ever. */
+/* Waits until the cluster exists, this node is a member of it and can serve; timeout_ms 0: for
+ * ever. */
 MYCO_API int myco_wait_ready(struct myco *node, unsigned timeout_ms, struct myco_err *err);
 MYCO_API bool myco_ready(const struct myco *node);
 
-/* Leaves: hands over what this node leads or holds, flushes what was acknowledged, frees everything.
- * Waits at most 10 s for the hand-over. Not from a callback. NULL is ignored. */
+/* Leaves: hands over what this node leads or holds, flushes what was acknowledged, frees
+ * everything. Waits at most 10 s for the hand-over. Not from a callback. NULL is ignored. */
 MYCO_API void myco_close(struct myco *node);
 
-/* As bound: "127.0.0.1:41234"; lent until close. socket is the path of pulse's Unix socket ("" without Lua). */
+/* As bound: "127.0.0.1:41234"; lent until close. socket is the path of pulse's Unix socket (""
+ * without Lua). */
 MYCO_API const char *myco_name(const struct myco *node);
 MYCO_API uint64_t myco_id(const struct myco *node);
 MYCO_API const char *myco_listen(const struct myco *node);
@@ -157,16 +183,19 @@ MYCO_API const char *myco_admin(const struct myco *node);
 MYCO_API const char *myco_socket(const struct myco *node);
 
 /* A document about the node or the cluster, as MessagePack (an array of maps, or a map):
- *   members   [{name, id, addr, state = alive|suspect|dead|left, generation, labels, role = voter|standby|…, self}]
- *   leaders   [{subsystem, leader, epoch, held_here}]          elections and who holds them
- *   septa     [{name, id, kind, hyphae, replicas, ttl_ms, level}]
- *   hyphae    [{septum, hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset, serving}]
- *             keys, offset and serving as this node knows them (nil when it holds no copy)
- *   policies  [{kind, name, version, author, time_ms, source}]  all applied versions, newest last
- *   status    {name, cluster, id, generation, ready, leader, term, commit_index, uptime_ms, version, …}
- *   metrics   [{name, kind, help, value}]
- * *value is given. Any thread; waits for the loop. ENOTFOUND: no such topic. */
-MYCO_API int myco_inspect(struct myco *node, const char *topic, struct myco_value *value, struct myco_err *err);
+ *   members   [{name, id, addr, state = alive|suspect|dead|left, generation, labels, role =
+ * voter|standby|…, self}] leaders   [{subsystem, leader, epoch, held_here}]          elections and
+ * who holds them septa     [{name, id, kind, hyphae, replicas, ttl_ms, level}] hyphae    [{septum,
+ * hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset, serving}] keys, offset
+ * and serving as this node knows them (nil when it holds no copy) policies  [{kind, name, version,
+ * author, time_ms, source}]  all applied versions, newest last status    {name, cluster, id,
+ * generation, ready, leader, term, commit_index, uptime_ms, version, …} metrics   [{name, kind,
+ * help, value}] *value is given. Any thread, the loop's too; waits for the loop at most. ENOTFOUND:
+ * no such topic. */
+MYCO_API int myco_inspect(
+    struct myco *node, const char *topic, struct myco_value *value, struct myco_err *err);
+MYCO_API int myco_inspect_async(
+    struct myco *node, const char *topic, myco_result_cb cb, void *data);
 
 /* ── Mycel: septa ───────────────────────────────────────────────────────────────────────────── */
 
@@ -178,7 +207,14 @@ struct myco_septum; /* a handle; lives until the node closes */
 /* Opens a septum, creating it when `spec` is given and it is absent. spec: "kind=durable ttl=30d
  * replicas=1 hyphae=64"; NULL: it must exist (ENOTFOUND). EEXISTS: it exists with another kind or
  * number of hyphae. Opening it twice gives the same handle. */
-MYCO_API int myco_septum(struct myco *node, const char *name, const char *spec, struct myco_septum **septum, struct myco_err *err);
+MYCO_API int myco_septum(struct myco *node, const char *name, const char *spec,
+    struct myco_septum **septum, struct myco_err *err);
+
+/* Asynchronous; septum is NULL when it failed. */
+typedef void (*myco_septum_cb)(
+    struct myco_septum *septum, int status, const char *message, void *data);
+MYCO_API int myco_septum_async(struct myco *node, const char *name, const char *spec,
+    unsigned timeout_ms, myco_septum_cb cb, void *data);
 
 struct myco_put_options {
     uint64_t if_version; /* 0: no condition */
@@ -187,31 +223,24 @@ struct myco_put_options {
     unsigned timeout_ms; /* 0: the node's default */
 };
 
-/* What an asynchronous call ends with. `value` is lent until the callback returns. status: 0,
- * ENOTFOUND (get, del), ECONFLICT, ETIMEDOUT and EUNAVAILABLE (did not happen), EUNKNOWN (may have). */
-struct myco_result {
-    int status;
-    const char *message;   /* a sentence, "" when status is 0 */
-    struct myco_slice value;
-    uint64_t version;
-    uint64_t expires_in_ms;
-    uint64_t count;        /* count */
-};
-typedef void (*myco_result_cb)(const struct myco_result *result, void *data);
-
 /* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk).
  * Errors returned at once: EINVAL, ETOOBIG, ECLOSED; then the callback does not run. */
-MYCO_API int myco_put_async(struct myco_septum *septum, struct myco_slice key, struct myco_slice value,
+MYCO_API int myco_put_async(struct myco_septum *septum, struct myco_slice key,
+    struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);
+MYCO_API int myco_get_async(struct myco_septum *septum, struct myco_slice key, unsigned timeout_ms,
+    myco_result_cb cb, void *data);
+MYCO_API int myco_del_async(struct myco_septum *septum, struct myco_slice key,
     const struct myco_put_options *options, myco_result_cb cb, void *data);
-MYCO_API int myco_get_async(struct myco_septum *septum, struct myco_slice key, unsigned timeout_ms, myco_result_cb cb, void *data);
-MYCO_API int myco_del_async(struct myco_septum *septum, struct myco_slice key, const struct myco_put_options *options, myco_result_cb cb, void *data);
-MYCO_API int myco_count_async(struct myco_septum *septum, unsigned timeout_ms, myco_result_cb cb, void *data);
+MYCO_API int myco_count_async(
+    struct myco_septum *septum, unsigned timeout_ms, myco_result_cb cb, void *data);
 
 /* Waiting twins. Not from a callback: EBUSY. */
 MYCO_API int myco_put(struct myco_septum *septum, struct myco_slice key, struct myco_slice value,
     const struct myco_put_options *options, uint64_t *version, struct myco_err *err);
-MYCO_API int myco_get(struct myco_septum *septum, struct myco_slice key, struct myco_value *value, struct myco_err *err);
-MYCO_API int myco_del(struct myco_septum *septum, struct myco_slice key, const struct myco_put_options *options, struct myco_err *err);
+MYCO_API int myco_get(struct myco_septum *septum, struct myco_slice key, struct myco_value *value,
+    struct myco_err *err);
+MYCO_API int myco_del(struct myco_septum *septum, struct myco_slice key,
+    const struct myco_put_options *options, struct myco_err *err);
 MYCO_API int myco_count(struct myco_septum *septum, uint64_t *count, struct myco_err *err);
 
 /* One page of a scan by prefix. Order: by hypha, then by key. `cursor` is "" at first; the page's
@@ -225,11 +254,12 @@ struct myco_page {
     const char *message;
     const struct myco_scan_item *items; /* lent until the callback returns */
     size_t count;
-    struct myco_slice cursor;           /* empty: the end */
+    struct myco_slice cursor; /* empty: the end */
 };
 typedef void (*myco_page_cb)(const struct myco_page *page, void *data);
-MYCO_API int myco_scan_async(struct myco_septum *septum, struct myco_slice prefix, struct myco_slice cursor, unsigned limit,
-    bool keys_only, unsigned timeout_ms, myco_page_cb cb, void *data);
+MYCO_API int myco_scan_async(struct myco_septum *septum, struct myco_slice prefix,
+    struct myco_slice cursor, unsigned limit, bool keys_only, unsigned timeout_ms, myco_page_cb cb,
+    void *data);
 
 /* ── Cytoplasm: events ──────────────────────────────────────────────────────────────────────── */
 
@@ -237,30 +267,38 @@ struct myco_sub;
 
 struct myco_msg {
     struct myco_slice subject, data;
-    struct myco_slice reply;  /* subject to answer to; empty: no answer wanted */
-    uint64_t publisher;       /* node id */
+    struct myco_slice reply; /* subject to answer to; empty: no answer wanted */
+    uint64_t publisher;      /* node id */
 };
-typedef void (*myco_msg_cb)(const struct myco_msg *msg, void *data); /* msg is lent until it returns */
+typedef void (*myco_msg_cb)(
+    const struct myco_msg *msg, void *data); /* msg is lent until it returns */
 
 struct myco_sub_options {
-    const char *queue;  /* members of one queue group share the messages; NULL: each gets all */
+    const char *queue; /* members of one queue group share the messages; NULL: each gets all */
 };
 
 #define MYCO_SUBJECT_SIZE_MAX 255
 
-/* Subjects are tokens separated by dots; in subscriptions `*` stands for one token and `>` for one or
- * more at the end. When the call returned, publishes of this node reach the subscription; those of
- * other nodes once they heard of it (see myco_flush). */
-MYCO_API int myco_subscribe(struct myco *node, const char *subject, const struct myco_sub_options *options,
-    myco_msg_cb cb, void *data, struct myco_sub **sub, struct myco_err *err);
-/* No callback runs after `done` did (NULL: after this returned, when called on the loop thread). Takes the sub. */
+/* Subjects are tokens separated by dots; in subscriptions `*` stands for one token and `>` for one
+ * or more at the end. When the call returned, publishes of this node reach the subscription; those
+ * of other nodes once they heard of it (see myco_flush). */
+MYCO_API int myco_subscribe(struct myco *node, const char *subject,
+    const struct myco_sub_options *options, myco_msg_cb cb, void *data, struct myco_sub **sub,
+    struct myco_err *err);
+/* No callback runs after `done` did (NULL: after this returned, when called on the loop thread).
+ * Takes the sub. */
 MYCO_API void myco_unsubscribe(struct myco_sub *sub, void (*done)(void *data), void *data);
-/* At most once; EFULL when a subscriber's node can't take more now (nothing was sent to that node). */
-MYCO_API int myco_publish(struct myco *node, const char *subject, struct myco_slice data, const char *reply, struct myco_err *err);
-/* The callback gets the first answer; ENORESPONDERS at once when nobody subscribes, else ETIMEDOUT. */
-MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice data, unsigned timeout_ms, myco_result_cb cb, void *data2);
+/* At most once; EFULL when a subscriber's node can't take more now (nothing was sent to that node).
+ */
+MYCO_API int myco_publish(struct myco *node, const char *subject, struct myco_slice data,
+    const char *reply, struct myco_err *err);
+/* The callback gets the first answer; ENORESPONDERS at once when nobody subscribes, else ETIMEDOUT.
+ */
+MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice data,
+    unsigned timeout_ms, myco_result_cb cb, void *data2);
 /* Waits until all connected nodes know this node's subscriptions. */
-MYCO_API int myco_flush_async(struct myco *node, unsigned timeout_ms, myco_result_cb cb, void *data);
+MYCO_API int myco_flush_async(
+    struct myco *node, unsigned timeout_ms, myco_result_cb cb, void *data);
 MYCO_API int myco_flush(struct myco *node, struct myco_err *err);
 
 /* ── Nodosum: elections ─────────────────────────────────────────────────────────────────────── */
@@ -269,26 +307,30 @@ struct myco_election;
 
 struct myco_duty {
     const char *name;
-    bool held;            /* this node leads now */
-    uint64_t epoch;       /* the fencing token: rises with every change of the holder, never repeats */
-    const char *leader;   /* name of the node that leads; "" when none is known */
+    bool held;      /* this node leads now */
+    uint64_t epoch; /* the fencing token: rises with every change of the holder, never repeats */
+    const char *leader; /* name of the node that leads; "" when none is known */
 };
-typedef void (*myco_duty_cb)(const struct myco_duty *duty, void *data); /* when gained, lost, or the leader changed */
+typedef void (*myco_duty_cb)(
+    const struct myco_duty *duty, void *data); /* when gained, lost, or the leader changed */
 
 /* Stands as a candidate for `name` until resigned or closed. The callback runs at least when it is
  * gained and when it is lost; lost is said no later than the lease ends. */
-MYCO_API int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb, void *data, struct myco_election **election, struct myco_err *err);
+MYCO_API int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb, void *data,
+    struct myco_election **election, struct myco_err *err);
 /* Gives it up and withdraws. Takes the handle; no callback runs after `done` did. */
 MYCO_API void myco_resign(struct myco_election *election, void (*done)(void *data), void *data);
 
 /* ── Policies ───────────────────────────────────────────────────────────────────────────────── */
 
-/* Applies a policy of `kind` cluster-wide through consensus. It is compiled, and its examples are run,
- * first: EPOLICY with the reason. The result's version is the policy's. */
-MYCO_API int myco_policy_apply_async(struct myco *node, const char *kind, const char *name, struct myco_slice source,
-    const char *author, unsigned timeout_ms, myco_result_cb cb, void *data);
+/* Applies a policy of `kind` cluster-wide through consensus. It is compiled, and its examples are
+ * run, first: EPOLICY with the reason. The result's version is the policy's. */
+MYCO_API int myco_policy_apply_async(struct myco *node, const char *kind, const char *name,
+    struct myco_slice source, const char *author, unsigned timeout_ms, myco_result_cb cb,
+    void *data);
 /* Back to the version before the current one. */
-MYCO_API int myco_policy_rollback_async(struct myco *node, const char *kind, const char *author, unsigned timeout_ms, myco_result_cb cb, void *data);
+MYCO_API int myco_policy_rollback_async(struct myco *node, const char *kind, const char *author,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
 
 /* ── The host's own functions, callable from Lua and pulse ──────────────────────────────────── */
 
@@ -299,7 +341,12 @@ typedef int (*myco_function_cb)(struct myco_slice arguments, struct myco_reply *
 MYCO_API int myco_expose(struct myco *node, const char *name, myco_function_cb cb, void *data);
 MYCO_API int myco_reply_set(struct myco_reply *reply, struct myco_slice msgpack); /* copies */
 /* Calls one. Loop thread only. *value is given. */
-MYCO_API int myco_call(struct myco *node, const char *name, struct myco_slice arguments, struct myco_value *value, struct myco_err *err);
+MYCO_API int myco_call(struct myco *node, const char *name, struct myco_slice arguments,
+    struct myco_value *value, struct myco_err *err);
+
+/* Names of all that are exposed, newest first. Loop thread only. */
+MYCO_API void myco_functions(
+    struct myco *node, void (*cb)(const char *name, void *data), void *data);
 
 #ifdef __cplusplus
 }

@@ -10,8 +10,10 @@
 extern "C" {
 #endif
 
-/* Like myco_open(), on `loop`, which the caller runs, on the calling thread. Waiting calls on that thread return EBUSY. */
-MYCO_API int myco_open_uv(struct myco **node, uv_loop_t *loop, const struct myco_options *options, struct myco_err *err);
+/* Like myco_open(), on `loop`, which the caller runs, on the calling thread. Waiting calls on that
+ * thread return EBUSY. */
+MYCO_API int myco_open_uv(
+    struct myco **node, uv_loop_t *loop, const struct myco_options *options, struct myco_err *err);
 /* Starts leaving; `closed` runs on the loop once everything is freed. On the loop's thread. */
 MYCO_API void myco_close_uv(struct myco *node, void (*closed)(void *data), void *data);
 MYCO_API uv_loop_t *myco_loop(struct myco *node);

@@ -1,0 +1,181 @@
+/* Commands of this node on their way through the log. */
+#include "consensus/commands.h"
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "wire/message.h"
+
+#define RESEND_MS 250 /* a leader that has not committed it by then is asked again */
+
+struct pending {
+    struct myco_list link;
+    uint64_t sequence, deadline_ns, sent_ns;
+    struct myco_buf bytes;
+    myco_command_cb cb;
+    void *data;
+};
+
+struct myco_commands {
+    struct myco_env *env;
+    struct myco_rlog *log;
+    struct myco_commands_events events;
+    uint64_t self, generation, sequence, hint;
+    struct myco_list pending; /* by sequence */
+    size_t count;
+    struct myco_timer timer;
+};
+
+static void tick(void *data);
+
+struct myco_commands *myco_commands_new(struct myco_env *env, uint64_t self, uint64_t generation,
+    const struct myco_commands_events *events)
+{
+    struct myco_commands *commands = myco_alloc(sizeof *commands);
+    commands->env = env;
+    commands->self = self;
+    commands->generation = generation;
+    commands->events = *events;
+    myco_list_init(&commands->pending);
+    myco_timer_init(&commands->timer, env, tick, commands);
+    return commands;
+}
+
+static void finish(struct myco_commands *commands, struct pending *pending,
+    const struct myco_command_result *result)
+{
+    myco_list_remove(&pending->link);
+    commands->count--;
+    if (pending->cb) pending->cb(result, pending->data);
+    myco_buf_free(&pending->bytes);
+    myco_free(pending);
+}
+
+void myco_commands_free(struct myco_commands *commands)
+{
+    if (!commands) return;
+    struct myco_command_result closed = {.status = MYCO_ECLOSED, .message = "the node closes"};
+    while (!myco_list_empty(&commands->pending))
+        finish(commands, MYCO_CONTAINER(commands->pending.next, struct pending, link), &closed);
+    myco_timer_stop(&commands->timer);
+    myco_free(commands);
+}
+
+void myco_commands_start(struct myco_commands *commands, struct myco_rlog *log)
+{
+    commands->log = log;
+    myco_timer_start(&commands->timer, 50, 50);
+}
+
+void myco_commands_hint(struct myco_commands *commands, uint64_t leader)
+{
+    if (commands->hint == leader) return;
+    commands->hint = leader;
+    if (leader && commands->log && !myco_rlog_leader(commands->log))
+        myco_commands_leader_changed(commands);
+}
+
+uint64_t myco_commands_leader(const struct myco_commands *commands)
+{
+    uint64_t leader = commands->log ? myco_rlog_leader(commands->log) : 0;
+    return leader ? leader : commands->hint == commands->self ? 0 : commands->hint;
+}
+
+static void dispatch(struct myco_commands *commands, struct pending *pending)
+{
+    uint64_t leader = myco_commands_leader(commands);
+    if (!leader) return;
+    pending->sent_ns = myco_now_ns(commands->env);
+    if (leader == commands->self) {
+        if (myco_rlog_submit(commands->log, myco_buf_as_slice(&pending->bytes)))
+            pending->sent_ns = 0;
+        return;
+    }
+    struct myco_buf copy = {0};
+    myco_buf_bytes(&copy, pending->bytes.data, pending->bytes.size);
+    commands->events.send(leader, MYCO_MESSAGE_SUBMIT, &copy, commands->events.data);
+}
+
+int myco_commands_submit(struct myco_commands *commands, uint8_t kind, struct myco_buf *body,
+    uint64_t timeout_ms, myco_command_cb cb, void *data)
+{
+    uint64_t oldest = myco_list_empty(&commands->pending)
+                          ? commands->sequence + 1
+                          : MYCO_CONTAINER(commands->pending.next, struct pending, link)->sequence;
+    if (commands->sequence + 1 - oldest >= MYCO_COMMANDS_PENDING_MAX || body->failed) {
+        myco_buf_free(body);
+        return MYCO_EFULL;
+    }
+    struct pending *pending = myco_alloc(sizeof *pending);
+    pending->sequence = ++commands->sequence;
+    pending->deadline_ns = myco_now_ns(commands->env) + timeout_ms * 1000000;
+    pending->cb = cb;
+    pending->data = data;
+    myco_command_begin(
+        &pending->bytes, kind, commands->self, commands->generation, pending->sequence);
+    myco_buf_bytes(&pending->bytes, body->data, body->size);
+    myco_buf_free(body);
+    myco_list_append(&commands->pending, &pending->link);
+    commands->count++;
+    dispatch(commands, pending);
+    return 0;
+}
+
+void myco_commands_applied(struct myco_commands *commands, const struct myco_command_head *head,
+    const struct myco_command_result *result)
+{
+    if (head->node != commands->self || head->generation != commands->generation || !head->sequence)
+        return;
+    MYCO_LIST_EACH (item, &commands->pending) {
+        struct pending *pending = MYCO_CONTAINER(item, struct pending, link);
+        if (pending->sequence != head->sequence) continue;
+        finish(commands, pending, result);
+        return;
+    }
+}
+
+void myco_commands_leader_changed(struct myco_commands *commands)
+{
+    MYCO_LIST_EACH (item, &commands->pending)
+        dispatch(commands, MYCO_CONTAINER(item, struct pending, link));
+}
+
+/* The deadline of a command that was never handed to a leader means that it did not happen. */
+static void tick(void *data)
+{
+    struct myco_commands *commands = data;
+    uint64_t now = myco_now_ns(commands->env);
+    struct myco_command_result late = {.status = MYCO_EUNKNOWN,
+        .message = "the consensus leader did not confirm it in time: it may yet be applied"};
+    struct myco_command_result never = {
+        .status = MYCO_ETIMEDOUT, .message = "no consensus leader was found in time"};
+    MYCO_LIST_EACH (item, &commands->pending) {
+        struct pending *pending = MYCO_CONTAINER(item, struct pending, link);
+        if (now >= pending->deadline_ns)
+            finish(commands, pending, pending->sent_ns ? &late : &never);
+        else if (now - pending->sent_ns >= (uint64_t)RESEND_MS * 1000000)
+            dispatch(commands, pending);
+    }
+}
+
+/* As leader: the command of another node. It learns the outcome when it applies it, or asks again.
+ */
+void myco_commands_receive(
+    struct myco_commands *commands, uint64_t from, uint8_t type, struct myco_slice payload)
+{
+    struct myco_command_head head;
+    if (type == MYCO_MESSAGE_SUBMIT_REFUSED) {
+        if (commands->log && myco_rlog_leader(commands->log) != from)
+            myco_commands_leader_changed(commands);
+        return;
+    }
+    if (!myco_command_peek(payload, &head) || head.node != from || !commands->log) return;
+    if (myco_rlog_submit(commands->log, payload) == 0) return;
+    struct myco_buf out = {0};
+    myco_buf_u64(&out, head.sequence);
+    commands->events.send(from, MYCO_MESSAGE_SUBMIT_REFUSED, &out, commands->events.data);
+}
+
+size_t myco_commands_pending(const struct myco_commands *commands)
+{
+    return commands->count;
+}

@@ -1,0 +1,59 @@
+/* What the consensus leader does for the cluster: names itself leader of `nodosum`, grants
+ * elections, replaces primaries of the dead, places hyphae, chooses voters. It looks at the
+ * replicated state and at who is alive, asks the policies, and proposes commands; it acts only
+ * while established (its term's barrier is committed), and only when its former proposals are
+ * applied. Everything it proposes is a compare-and-set, so that a second council can do no harm. */
+#ifndef MYCO_CONSENSUS_COUNCIL_H
+#define MYCO_CONSENSUS_COUNCIL_H
+
+#include "consensus/lease.h"
+#include "consensus/log.h"
+#include "consensus/state.h"
+#include "gossip/swim.h"
+
+struct myco_council;
+struct myco_council_options {
+    struct myco_env *env;
+    struct myco_rlog *log;
+    struct myco_state *state;
+    struct myco_swim *swim;
+    struct myco_lease *lease;
+    struct myco_policy_port policy;
+    uint64_t self, generation;
+    unsigned unresponsive_ms; /* a live node that renews no lease for so long loses what it holds;
+                                 0: 3,000 */
+    unsigned forget_ms;       /* a voter that is dead for so long leaves the group; 0: 30,000 */
+};
+
+struct myco_council *myco_council_new(const struct myco_council_options *options);
+void myco_council_free(struct myco_council *council);
+void myco_council_poke(struct myco_council *council); /* something changed: look soon */
+void myco_council_applied(struct myco_council *council, const struct myco_command_head *head);
+
+/* For the files of the council. */
+struct myco_council_member {
+    const struct myco_member_record *record;
+    bool present; /* registered, alive or suspect, and of the registered generation */
+};
+struct myco_council {
+    struct myco_council_options options;
+    struct myco_timer timer;
+    uint64_t term, outstanding, outstanding_ns;
+    uint64_t placed_hash, septa_placed; /* of what the placement policy was last asked about */
+    uint64_t elections_hash;
+    struct myco_map dead_since;          /* raft id → uint64_t * ms */
+    struct myco_council_member *members; /* registered and not left, sorted by id */
+    size_t member_count;
+};
+bool myco__council_present(const struct myco_council *council, uint64_t id);
+bool myco__council_gone(const struct myco_council *council, uint64_t id,
+    uint64_t generation); /* what it holds may be taken */
+void myco__council_propose(
+    struct myco_council *council, uint8_t kind, struct myco_buf *body); /* takes */
+bool myco__council_elect(
+    struct myco_council *council); /* each returns whether it proposed something */
+bool myco__council_sets(struct myco_council *council);
+bool myco__council_place(struct myco_council *council);
+bool myco__council_voters(struct myco_council *council);
+
+#endif

@@ -1,0 +1,203 @@
+/* Elections: who leads what. The policy says who should; a live holder is asked to hand over, a
+ * dead one is replaced. */
+#include <string.h>
+
+#include "base/hash.h"
+#include "consensus/council.h"
+#include "consensus/policy_docs.h"
+
+#define NODOSUM "nodosum" /* the consensus leader itself */
+
+static void grant(struct myco_council *council, const struct myco_election_record *election,
+    const char *name, uint64_t node)
+{
+    const struct myco_member_record *member =
+        node ? myco_state_member(council->options.state, node) : NULL;
+    struct myco_buf body = {0};
+    myco_command_grant(
+        &body, name, node, member ? member->generation : 0, election ? election->epoch : 0);
+    MYCO_INFO(council->options.env->log, "nodosum", node ? "granting" : "vacating",
+        "election=%s to=%s", name, member ? member->name : "");
+    myco__council_propose(council, MYCO_COMMAND_GRANT, &body);
+}
+
+/* The consensus leader leads nodosum: its former holder is not the leader any more, which its own
+ * log tells it at the latest with this grant; what a nodosum leader does is fenced by the log
+ * itself. */
+static bool elect_nodosum(struct myco_council *council)
+{
+    const struct myco_election_record *election =
+        myco_state_election(council->options.state, NODOSUM);
+    if (!myco_state_member(council->options.state, council->options.self)) return false;
+    if (election && election->holder == council->options.self &&
+        election->holder_generation == council->options.generation)
+        return false;
+    grant(council, election, NODOSUM, council->options.self);
+    return true;
+}
+
+static uint32_t leads(const struct myco_council *council, uint64_t id)
+{
+    uint32_t count = 0;
+    const struct myco_state *state = council->options.state;
+    for (uint32_t i = 0; i < state->election_count; i++) count += state->elections[i]->holder == id;
+    return count;
+}
+
+static void pack_candidate(msgpack_packer *pack, const struct myco_council *council,
+    const struct myco_member_record *member)
+{
+    msgpack_pack_map(pack, 4);
+    myco_pack_str(pack, "id");
+    myco_pack_id(pack, member->id);
+    myco_pack_key_str(pack, "name", member->name);
+    myco_pack_str(pack, "labels");
+    myco_pack_labels(pack, member->labels);
+    myco_pack_key_u64(pack, "leads", leads(council, member->id));
+}
+
+static uint32_t present_candidates(
+    const struct myco_council *council, const struct myco_election_record *election)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < election->candidate_count; i++)
+        count += myco__council_present(council, election->candidates[i]);
+    return count;
+}
+
+static void pack_world(struct myco_buf *out, const struct myco_council *council,
+    const struct myco_election_record *election, bool gone)
+{
+    const struct myco_state *state = council->options.state;
+    msgpack_packer pack;
+    myco_pack_init(&pack, out);
+    msgpack_pack_map(&pack, 4);
+    myco_pack_key_str(&pack, "name", election->name);
+    myco_pack_str(&pack, "candidates");
+    msgpack_pack_array(&pack, present_candidates(council, election));
+    for (uint32_t i = 0; i < election->candidate_count; i++)
+        if (myco__council_present(council, election->candidates[i]))
+            pack_candidate(&pack, council, myco_state_member(state, election->candidates[i]));
+    myco_pack_str(&pack, "holder");
+    myco_pack_id(&pack, gone ? 0 : election->holder);
+    myco_pack_str(&pack, "leaderships");
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < state->election_count; i++) held += state->elections[i]->holder != 0;
+    msgpack_pack_map(&pack, held);
+    for (uint32_t i = 0; i < state->election_count; i++) {
+        if (!state->elections[i]->holder) continue;
+        myco_pack_str(&pack, state->elections[i]->name);
+        myco_pack_id(&pack, state->elections[i]->holder);
+    }
+}
+
+/* Without a policy that answers: the present holder, else the candidate that leads least. */
+static uint64_t fallback(
+    const struct myco_council *council, const struct myco_election_record *election, bool gone)
+{
+    if (!gone && election->holder) return election->holder;
+    uint64_t best = 0;
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < election->candidate_count; i++) {
+        uint64_t id = election->candidates[i];
+        if (!myco__council_present(council, id) || leads(council, id) >= least) continue;
+        least = leads(council, id);
+        best = id;
+    }
+    return best;
+}
+
+static uint64_t choose(
+    struct myco_council *council, const struct myco_election_record *election, bool gone)
+{
+    struct myco_buf world = {0}, answer = {0};
+    struct myco_err err = {0};
+    uint64_t chosen = 0;
+    msgpack_unpacked doc;
+    msgpack_unpacked_init(&doc);
+    pack_world(&world, council, election, gone);
+    bool ok = council->options.policy.ask &&
+              council->options.policy.ask(MYCO_POLICY_ELECTION, myco_buf_as_slice(&world), &answer,
+                  &err, council->options.policy.data) == 0 &&
+              msgpack_unpack_next(&doc, (const char *)answer.data, answer.size, NULL) ==
+                  MSGPACK_UNPACK_SUCCESS &&
+              myco_doc_id(&doc.data, &chosen) && myco__council_present(council, chosen);
+    if (ok) { /* only a candidate may lead */
+        ok = false;
+        for (uint32_t i = 0; i < election->candidate_count; i++)
+            ok |= election->candidates[i] == chosen;
+    }
+    if (!ok) {
+        if (council->options.policy.ask)
+            MYCO_METRIC_ADD(council->options.env->metrics, POLICY_REFUSED, 1);
+        if (err.code)
+            MYCO_WARN(council->options.env->log, "policy",
+                "election policy gave no answer, the built-in rule decides", "reason=\"%s\"",
+                err.message);
+        chosen = fallback(council, election, gone);
+    }
+    msgpack_unpacked_destroy(&doc);
+    myco_buf_free(&world);
+    myco_buf_free(&answer);
+    return chosen;
+}
+
+static bool elect(
+    struct myco_council *council, const struct myco_election_record *election, bool ask)
+{
+    bool gone = !election->holder ||
+                myco__council_gone(council, election->holder, election->holder_generation);
+    if (!gone && !ask) return false;
+    if (gone && election->wanted && election->wanted != election->holder &&
+        myco__council_present(council, election->wanted)) {
+        grant(council, election, election->name, election->wanted);
+        return true;
+    }
+    uint64_t chosen = present_candidates(council, election) ? choose(council, election, gone) : 0;
+    if (gone) {
+        if (chosen == 0 && !election->holder) return false;
+        if (chosen == election->holder)
+            chosen = 0; /* silent, though it seems to be there: let it go first */
+        grant(council, election, election->name, chosen);
+        return true;
+    }
+    if (!chosen || chosen == election->holder || chosen == election->wanted) return false;
+    struct myco_buf body = {0};
+    myco_command_want(&body, election->name, chosen);
+    myco__council_propose(council, MYCO_COMMAND_WANT, &body);
+    return true;
+}
+
+/* Holders that live are judged anew when the candidates, or what they lead, changed. */
+static uint64_t elections_hash(const struct myco_council *council)
+{
+    const struct myco_state *state = council->options.state;
+    uint64_t hash = 1;
+    const struct myco_policy_version *policy = myco_state_policy(state, MYCO_POLICY_ELECTION);
+    hash = myco_hash_mix(hash, policy ? policy->version : 0);
+    for (uint32_t i = 0; i < state->election_count; i++) {
+        const struct myco_election_record *election = state->elections[i];
+        hash = myco_hash_mix(hash, election->holder);
+        for (uint32_t c = 0; c < election->candidate_count; c++)
+            if (myco__council_present(council, election->candidates[c]))
+                hash = myco_hash_mix(hash, election->candidates[c]);
+    }
+    return hash;
+}
+
+bool myco__council_elect(struct myco_council *council)
+{
+    if (elect_nodosum(council)) return true;
+    const struct myco_state *state = council->options.state;
+    uint64_t hash = elections_hash(council);
+    bool ask = hash != council->elections_hash, proposed = false;
+    council->elections_hash = hash;
+    /* One live holder is moved at a time, so that the next is judged by what then is. */
+    for (uint32_t i = 0; i < state->election_count; i++) {
+        if (strcmp(state->elections[i]->name, NODOSUM) == 0) continue;
+        bool did = elect(council, state->elections[i], ask && !proposed);
+        proposed |= did;
+    }
+    if (proposed) council->elections_hash = 0;
+    return proposed;
+}

@@ -1,0 +1,94 @@
+/* Sets of hyphae: primaries of the dead are replaced, dead backups leave, copies that nobody wants
+ * any more go. */
+#include "consensus/council.h"
+
+#define CHANGES_MAX 512 /* in one command */
+
+/* The first of the targets that is in sync and there; else any such member. */
+static uint64_t successor(const struct myco_council *council, const struct myco_hypha_record *hypha)
+{
+    const struct myco_set *set = &hypha->set;
+    for (uint8_t i = 0; i < hypha->target_count; i++)
+        if (hypha->targets[i] != set->primary && myco_set_has(set, hypha->targets[i], 0) &&
+            myco__council_present(council, hypha->targets[i]))
+            return hypha->targets[i];
+    for (uint8_t i = 0; i < set->in_sync_count; i++)
+        if (set->in_sync[i].node != set->primary &&
+            myco__council_present(council, set->in_sync[i].node))
+            return set->in_sync[i].node;
+    return 0;
+}
+
+static uint64_t generation_in(const struct myco_set *set, uint64_t node)
+{
+    for (uint8_t i = 0; i < set->in_sync_count; i++)
+        if (set->in_sync[i].node == node) return set->in_sync[i].generation;
+    return 0;
+}
+
+static bool targeted(const struct myco_hypha_record *hypha, uint64_t node)
+{
+    for (uint8_t i = 0; i < hypha->target_count; i++)
+        if (hypha->targets[i] == node) return true;
+    return false;
+}
+
+static bool dead(const struct myco_council *council, uint64_t node)
+{
+    const struct myco_member_record *record = myco_state_member(council->options.state, node);
+    if (!record || record->left) return true;
+    if (node == council->options.self) return false;
+    const struct myco_member *member = myco_swim_get(council->options.swim, node);
+    return !member || member->state >= MYCO_MEMBER_DEAD;
+}
+
+/* A backup holds no lease: it may leave the set as soon as it is known to be dead, or when every
+ * target has a copy. */
+static uint64_t superfluous(
+    const struct myco_council *council, const struct myco_hypha_record *hypha)
+{
+    const struct myco_set *set = &hypha->set;
+    if (set->in_sync_count < 2) return 0;
+    bool complete = hypha->target_count > 0;
+    for (uint8_t i = 0; i < hypha->target_count; i++)
+        complete &= myco_set_has(set, hypha->targets[i], 0);
+    for (uint8_t i = 0; i < set->in_sync_count; i++) {
+        uint64_t node = set->in_sync[i].node;
+        if (node == set->primary) continue;
+        if (dead(council, node) || (complete && !targeted(hypha, node))) return node;
+    }
+    return 0;
+}
+
+static bool judge(const struct myco_council *council, const struct myco_septum_record *septum,
+    uint32_t index, struct myco_buf *body)
+{
+    const struct myco_hypha_record *hypha = &septum->hyphae[index];
+    const struct myco_set *set = &hypha->set;
+    if (!set->primary || hypha->from_store) return false;
+    if (myco__council_gone(council, set->primary, generation_in(set, set->primary))) {
+        uint64_t next = successor(council, hypha);
+        if (!next) return false;
+        myco_command_set(
+            body, MYCO_SET_REPLACE, septum->id, index, set->epoch, set->version, next, 0);
+        return true;
+    }
+    uint64_t node = superfluous(council, hypha);
+    if (!node) return false;
+    myco_command_set(body, MYCO_SET_SHRINK, septum->id, index, set->epoch, set->version, node, 0);
+    return true;
+}
+
+bool myco__council_sets(struct myco_council *council)
+{
+    const struct myco_state *state = council->options.state;
+    struct myco_buf body = {0};
+    uint32_t changes = 0;
+    for (uint32_t s = 0; s < state->septum_count; s++)
+        for (uint32_t h = 0; h < state->septa[s]->options.hyphae && changes < CHANGES_MAX; h++)
+            changes += judge(council, state->septa[s], h, &body);
+    if (!changes) return false;
+    MYCO_INFO(council->options.env->log, "nodosum", "changing sets of hyphae", "count=%u", changes);
+    myco__council_propose(council, MYCO_COMMAND_SETS, &body);
+    return true;
+}

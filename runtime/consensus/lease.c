@@ -1,0 +1,304 @@
+/* Node leases: the holder's renewals, the voters' answers, the leader's rounds. */
+#include "consensus/lease.h"
+
+#include <string.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+
+/* u8 what, then:  RENEW u64 serial · ROUND u64 term, round · ROUND_OK u64 term, round, age_ms ·
+ * GRANT u64 serial */
+enum { RENEW = 1, ROUND, ROUND_OK, GRANT };
+
+#define WAITING_MAX 4096 /* renewals that wait for a round */
+
+struct renewal {
+    uint64_t node, serial;
+};
+
+struct myco_lease {
+    struct myco_env *env;
+    struct myco_rlog *log;
+    struct myco_lease_events events;
+    uint64_t self, lease_ns, started_ns;
+    struct myco_timer timer, end; /* end: when the lease runs out */
+
+    /* holder */
+    bool holding, valid;
+    uint64_t serial, deadline_ns;
+    uint64_t sent_ns[8]; /* when the renewal of serial n was sent, at n % 8 */
+
+    /* voter */
+    uint64_t answered_term, answered_ns, other_ns;
+
+    /* leader */
+    uint64_t term, round, round_ns,
+        safe_ns; /* safe_ns: when older leaders' grants are over; UINT64_MAX: unknown */
+    uint64_t established_ns, youngest_ms;
+    bool in_round;
+    uint64_t answered[16]; /* voters that answered this round */
+    uint32_t answered_count;
+    struct renewal *waiting, *served; /* arrived since the round began; before it */
+    uint32_t waiting_count, served_count;
+    struct myco_map granted; /* node → uint64_t * of ns */
+};
+
+static void tick(void *data);
+
+struct myco_lease *myco_lease_new(
+    struct myco_env *env, uint64_t self, const struct myco_lease_events *events)
+{
+    struct myco_lease *lease = myco_alloc(sizeof *lease);
+    lease->env = env;
+    lease->self = self;
+    lease->events = *events;
+    lease->started_ns = lease->other_ns = lease->answered_ns = myco_now_ns(env);
+    lease->waiting = myco_alloc(WAITING_MAX * sizeof *lease->waiting);
+    lease->served = myco_alloc(WAITING_MAX * sizeof *lease->served);
+    myco_timer_init(&lease->timer, env, tick, lease);
+    myco_timer_init(&lease->end, env, tick, lease);
+    return lease;
+}
+
+void myco_lease_free(struct myco_lease *lease)
+{
+    if (!lease) return;
+    myco_timer_stop(&lease->timer);
+    myco_timer_stop(&lease->end);
+    MYCO_MAP_EACH (uint64_t, granted, &lease->granted) myco_free(granted);
+    myco_map_free(&lease->granted);
+    myco_free(lease->waiting);
+    myco_free(lease->served);
+    myco_free(lease);
+}
+
+/* With ρ of drift on both sides: what a clock of ours must show before a lease of another's is
+ * over. */
+static uint64_t with_drift(uint64_t ns)
+{
+    return ns + ns / 49; /* (1 + ρ) / (1 − ρ) = 1.0203 */
+}
+
+static void send(
+    struct myco_lease *lease, uint64_t to, uint8_t what, uint64_t a, uint64_t b, uint64_t c)
+{
+    struct myco_buf out = {0};
+    myco_buf_u8(&out, what);
+    myco_buf_u64(&out, a);
+    if (what == ROUND || what == ROUND_OK) myco_buf_u64(&out, b);
+    if (what == ROUND_OK) myco_buf_u64(&out, c);
+    if (to == lease->self) {
+        myco_lease_receive(lease, to, myco_buf_as_slice(&out));
+        myco_buf_free(&out);
+    } else {
+        lease->events.send(to, &out, lease->events.data);
+    }
+}
+
+/* ── leader ── */
+
+static bool leading(struct myco_lease *lease)
+{
+    if (!lease->log || !myco_rlog_is_leader(lease->log)) return false;
+    uint64_t term = myco_rlog_term(lease->log);
+    if (term != lease->term) { /* a new reign: nothing of the last one counts */
+        lease->term = term;
+        lease->in_round = false;
+        lease->waiting_count = lease->served_count = 0;
+        lease->safe_ns = UINT64_MAX;
+        lease->established_ns = myco_now_ns(lease->env);
+        MYCO_MAP_EACH (uint64_t, granted, &lease->granted) *granted = 0;
+    }
+    return true;
+}
+
+static void begin_round(struct myco_lease *lease)
+{
+    struct myco_log_server servers[64];
+    size_t count = myco_rlog_servers(lease->log, servers, 64);
+    memcpy(lease->served + lease->served_count, lease->waiting,
+        lease->waiting_count * sizeof *lease->waiting);
+    lease->served_count += lease->waiting_count;
+    lease->waiting_count = 0;
+    lease->in_round = true;
+    lease->round++;
+    lease->round_ns = myco_now_ns(lease->env);
+    lease->answered_count = 0;
+    lease->youngest_ms = UINT64_MAX;
+    uint64_t round = lease->round;
+    for (size_t i = 0; i < count && lease->in_round && lease->round == round; i++)
+        if (servers[i].role == MYCO_ROLE_VOTER)
+            send(lease, servers[i].id, ROUND, lease->term, round, 0);
+}
+
+static void grant(struct myco_lease *lease, const struct renewal *renewal, uint64_t now)
+{
+    uint64_t *granted = myco_map_get(&lease->granted, renewal->node);
+    if (!granted) {
+        granted = myco_alloc(sizeof *granted);
+        myco_map_put(&lease->granted, renewal->node, granted);
+    }
+    *granted = now;
+    send(lease, renewal->node, GRANT, renewal->serial, 0, 0);
+}
+
+static void end_round(struct myco_lease *lease)
+{
+    uint64_t now = myco_now_ns(lease->env);
+    lease->in_round = false;
+    if (lease->safe_ns == UINT64_MAX) {
+        uint64_t age = lease->youngest_ms * 1000000, wait = with_drift(lease->lease_ns);
+        age -= age / 50;
+        lease->safe_ns = now + (age < wait ? wait - age : 0);
+    }
+    uint32_t count = lease->served_count;
+    lease->served_count = 0;
+    for (uint32_t i = 0; i < count; i++) grant(lease, &lease->served[i], now);
+    if (lease->waiting_count && !lease->in_round) begin_round(lease);
+}
+
+static void take_answer(
+    struct myco_lease *lease, uint64_t from, uint64_t term, uint64_t round, uint64_t age_ms)
+{
+    if (!leading(lease) || term != lease->term || !lease->in_round || round != lease->round) return;
+    if (myco_rlog_role(lease->log, from) != MYCO_ROLE_VOTER) return;
+    for (uint32_t i = 0; i < lease->answered_count; i++)
+        if (lease->answered[i] == from) return;
+    if (lease->answered_count < 16) lease->answered[lease->answered_count++] = from;
+    if (age_ms < lease->youngest_ms) lease->youngest_ms = age_ms;
+    struct myco_log_server servers[64];
+    size_t count = myco_rlog_servers(lease->log, servers, 64), voters = 0;
+    for (size_t i = 0; i < count; i++) voters += servers[i].role == MYCO_ROLE_VOTER;
+    if (lease->answered_count > voters / 2) end_round(lease);
+}
+
+static void take_renewal(struct myco_lease *lease, uint64_t from, uint64_t serial)
+{
+    if (!leading(lease) || !myco_rlog_is_established(lease->log)) return;
+    for (uint32_t i = 0; i < lease->waiting_count; i++) {
+        if (lease->waiting[i].node != from) continue;
+        lease->waiting[i].serial = serial;
+        return;
+    }
+    if (lease->waiting_count + lease->served_count >= WAITING_MAX) return; /* it asks again */
+    lease->waiting[lease->waiting_count++] = (struct renewal){from, serial};
+    if (!lease->in_round) begin_round(lease);
+}
+
+bool myco_lease_over(struct myco_lease *lease, uint64_t node)
+{
+    if (!leading(lease) || lease->safe_ns == UINT64_MAX) return false;
+    uint64_t now = myco_now_ns(lease->env);
+    const uint64_t *granted = myco_map_get(&lease->granted, node);
+    return now > lease->safe_ns &&
+           (!granted || !*granted || now > *granted + with_drift(lease->lease_ns));
+}
+
+uint64_t myco_lease_silent_ms(struct myco_lease *lease, uint64_t node)
+{
+    if (!leading(lease)) return 0;
+    const uint64_t *granted = myco_map_get(&lease->granted, node);
+    uint64_t since = granted && *granted ? *granted : lease->established_ns;
+    return (myco_now_ns(lease->env) - since) / 1000000;
+}
+
+/* ── voter ── */
+
+static void answer_round(struct myco_lease *lease, uint64_t from, uint64_t term, uint64_t round)
+{
+    if (!lease->log || term != myco_rlog_term(lease->log)) return;
+    uint64_t now = myco_now_ns(lease->env);
+    if (term != lease->answered_term) {
+        lease->other_ns = lease->answered_ns;
+        lease->answered_term = term;
+    }
+    lease->answered_ns = now;
+    send(lease, from, ROUND_OK, term, round, (now - lease->other_ns) / 1000000);
+}
+
+/* ── holder ── */
+
+static void take_grant(struct myco_lease *lease, uint64_t serial)
+{
+    if (serial > lease->serial || serial + 8 <= lease->serial) return;
+    uint64_t deadline = lease->sent_ns[serial % 8] + lease->lease_ns;
+    if (deadline <= lease->deadline_ns || !lease->holding) return;
+    __atomic_store_n(&lease->deadline_ns, deadline, __ATOMIC_RELEASE);
+    myco_timer_start_at(&lease->end, deadline);
+    bool was = lease->valid;
+    lease->valid = myco_now_ns(lease->env) < deadline;
+    if (lease->valid && !was) lease->events.gained(lease->events.data);
+}
+
+static void renew(struct myco_lease *lease)
+{
+    uint64_t leader = myco_rlog_leader(lease->log);
+    if (!leader) return;
+    lease->serial++;
+    lease->sent_ns[lease->serial % 8] = myco_now_ns(lease->env);
+    send(lease, leader, RENEW, lease->serial, 0, 0);
+}
+
+/* Six times in a lease: is it over; every other time: renew (or more often while there is none). */
+static void tick(void *data)
+{
+    struct myco_lease *lease = data;
+    uint64_t now = myco_now_ns(lease->env);
+    if (lease->valid && now >= lease->deadline_ns) {
+        lease->valid = false;
+        if (lease->holding) {
+            MYCO_METRIC_ADD(lease->env->metrics, LEASE_LOST, 1);
+            lease->events.lost(lease->events.data);
+        }
+    }
+    uint64_t last = lease->sent_ns[lease->serial % 8];
+    if (lease->holding && (!lease->valid || now - last >= lease->lease_ns / 4)) renew(lease);
+    /* A round that lost its messages, or the first one, which tells when older grants are over. */
+    if (leading(lease) && myco_rlog_is_established(lease->log)) {
+        bool stuck = lease->in_round && now - lease->round_ns > lease->lease_ns / 3;
+        if (stuck || (!lease->in_round && lease->safe_ns == UINT64_MAX)) begin_round(lease);
+    }
+}
+
+uint64_t myco_lease_deadline_ns(const struct myco_lease *lease)
+{
+    return __atomic_load_n(&lease->deadline_ns, __ATOMIC_ACQUIRE);
+}
+
+bool myco_lease_valid(struct myco_lease *lease)
+{
+    return lease->valid && myco_now_ns(lease->env) < lease->deadline_ns;
+}
+
+void myco_lease_hold(struct myco_lease *lease, bool holding)
+{
+    if (holding == lease->holding) return;
+    lease->holding = holding;
+    if (holding && lease->log) tick(lease);
+}
+
+void myco_lease_start(struct myco_lease *lease, struct myco_rlog *log, uint32_t lease_ms)
+{
+    lease->log = log;
+    lease->lease_ns = (uint64_t)lease_ms * 1000000;
+    uint64_t every = lease_ms / 6;
+    myco_timer_start(&lease->timer, every ? every : 1, every ? every : 1);
+}
+
+void myco_lease_receive(struct myco_lease *lease, uint64_t from, struct myco_slice payload)
+{
+    struct myco_reader in = myco_reader(payload.data, payload.size);
+    uint8_t what = myco_read_u8(&in);
+    uint64_t a = myco_read_u64(&in);
+    uint64_t b = what == ROUND || what == ROUND_OK ? myco_read_u64(&in) : 0;
+    uint64_t c = what == ROUND_OK ? myco_read_u64(&in) : 0;
+    if (in.bad || !lease->log) return;
+    if (what == RENEW)
+        take_renewal(lease, from, a);
+    else if (what == ROUND)
+        answer_round(lease, from, a, b);
+    else if (what == ROUND_OK)
+        take_answer(lease, from, a, b, c);
+    else if (what == GRANT)
+        take_grant(lease, a);
+}

@@ -1,0 +1,278 @@
+/* The replicated state as data: making and finding its records. */
+#include "consensus/state.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+struct myco_state *myco_state_new(const struct myco_state_events *events)
+{
+    struct myco_state *state = myco_alloc(sizeof *state);
+    state->events = *events;
+    state->next_septum = 1;
+    return state;
+}
+
+static void free_policies(struct myco_policy_record *record)
+{
+    for (uint32_t i = 0; i < record->count; i++) myco_free(record->versions[i].source);
+    memset(record, 0, sizeof *record);
+}
+
+void myco__state_clear(struct myco_state *state)
+{
+    struct myco_state_events events = state->events;
+    MYCO_MAP_EACH (struct myco_member_record, member, &state->members) myco_free(member);
+    myco_map_free(&state->members);
+    for (uint32_t i = 0; i < state->election_count; i++) {
+        myco_free(state->elections[i]->candidates);
+        myco_free(state->elections[i]);
+    }
+    for (uint32_t i = 0; i < state->septum_count; i++) {
+        myco_free(state->septa[i]->hyphae);
+        myco_free(state->septa[i]);
+    }
+    for (int kind = 0; kind < MYCO_POLICY_KIND_COUNT; kind++) free_policies(&state->policies[kind]);
+    myco_free(state->elections);
+    myco_free(state->septa);
+    memset(state, 0, sizeof *state);
+    state->events = events;
+    state->next_septum = 1;
+}
+
+void myco_state_free(struct myco_state *state)
+{
+    if (!state) return;
+    myco__state_clear(state);
+    myco_free(state);
+}
+
+uint64_t myco__state_next_epoch(struct myco_state *state)
+{
+    return MYCO_EPOCH(state->incarnation, ++state->epoch_counter);
+}
+
+bool myco__state_name_ok(const char *name)
+{
+    size_t size = strlen(name);
+    if (size == 0 || size > MYCO_STATE_NAME_MAX) return false;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c <= ' ' || c == 0x7f || c == '/' || c == '"') return false;
+    }
+    return true;
+}
+
+const struct myco_member_record *myco_state_member(const struct myco_state *state, uint64_t id)
+{
+    return myco_map_get(&state->members, id);
+}
+
+/* The place of `name` among the sorted elections; *found says whether it is taken. */
+static uint32_t election_place(const struct myco_state *state, const char *name, bool *found)
+{
+    uint32_t low = 0, high = state->election_count;
+    *found = false;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = strcmp(state->elections[mid]->name, name);
+        if (order == 0) {
+            *found = true;
+            return mid;
+        }
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+const struct myco_election_record *myco_state_election(
+    const struct myco_state *state, const char *name)
+{
+    bool found;
+    uint32_t at = election_place(state, name, &found);
+    return found ? state->elections[at] : NULL;
+}
+
+struct myco_election_record *myco__state_election_make(struct myco_state *state, const char *name)
+{
+    bool found;
+    uint32_t at = election_place(state, name, &found);
+    if (found) return state->elections[at];
+    if (state->election_count >= MYCO_ELECTIONS_MAX) return NULL;
+    struct myco_election_record *election = myco_alloc(sizeof *election);
+    myco_text_copy(election->name, sizeof election->name, name);
+    uint32_t count = state->election_count++;
+    state->elections = myco_realloc(state->elections, (count + 1) * sizeof *state->elections);
+    memmove(
+        state->elections + at + 1, state->elections + at, (count - at) * sizeof *state->elections);
+    state->elections[at] = election;
+    return election;
+}
+
+struct myco_septum_record *myco_state_septum(const struct myco_state *state, uint64_t id)
+{
+    for (uint32_t i = 0; i < state->septum_count; i++)
+        if (state->septa[i]->id == id) return state->septa[i];
+    return NULL;
+}
+
+struct myco_septum_record *myco_state_septum_named(const struct myco_state *state, const char *name)
+{
+    for (uint32_t i = 0; i < state->septum_count; i++)
+        if (strcmp(state->septa[i]->name, name) == 0) return state->septa[i];
+    return NULL;
+}
+
+struct myco_septum_record *myco__state_septum_add(
+    struct myco_state *state, const char *name, const struct myco_septum_options *options)
+{
+    struct myco_septum_record *septum = myco_alloc(sizeof *septum);
+    septum->id = state->next_septum++;
+    myco_text_copy(septum->name, sizeof septum->name, name);
+    septum->options = *options;
+    septum->hyphae = myco_alloc(options->hyphae * sizeof *septum->hyphae);
+    state->septa = myco_realloc(state->septa, (state->septum_count + 1) * sizeof *state->septa);
+    state->septa[state->septum_count++] = septum;
+    return septum;
+}
+
+void myco__state_policy_push(
+    struct myco_state *state, int kind, const struct myco_policy_version *version)
+{
+    struct myco_policy_record *record = &state->policies[kind];
+    if (record->count == MYCO_POLICY_HISTORY) {
+        myco_free(record->versions[0].source);
+        memmove(record->versions, record->versions + 1,
+            (MYCO_POLICY_HISTORY - 1) * sizeof *record->versions);
+        record->count--;
+    }
+    struct myco_policy_version *slot = &record->versions[record->count++];
+    *slot = *version;
+    slot->source = myco_memdup(version->source, version->source_size);
+}
+
+const struct myco_policy_version *myco_state_policy(const struct myco_state *state, int kind)
+{
+    const struct myco_policy_record *record = &state->policies[kind];
+    return record->count ? &record->versions[record->count - 1] : NULL;
+}
+
+/* The part between { and } alone counts when there is one, so that related keys can share a hypha.
+ */
+uint32_t myco_hypha_of(const struct myco_septum_record *septum, struct myco_slice key)
+{
+    const char *open = memchr(key.data ? key.data : "", '{', key.size);
+    if (open) {
+        size_t left = key.size - (size_t)(open + 1 - (const char *)key.data);
+        const char *close = memchr(open + 1, '}', left);
+        if (close && close > open + 1) key = myco_bytes(open + 1, (size_t)(close - open - 1));
+    }
+    return (uint32_t)(myco_hash(key.data, key.size) % septum->options.hyphae);
+}
+
+bool myco_set_has(const struct myco_set *set, uint64_t node, uint64_t generation)
+{
+    for (unsigned i = 0; i < set->in_sync_count; i++)
+        if (set->in_sync[i].node == node &&
+            (!generation || set->in_sync[i].generation == generation))
+            return true;
+    return false;
+}
+
+bool myco_set_joining(const struct myco_set *set, uint64_t node)
+{
+    for (unsigned i = 0; i < set->joining_count; i++)
+        if (set->joining[i].node == node) return true;
+    return false;
+}
+
+static int parse_option(struct myco_septum_options *options, const char *name, const char *value,
+    bool *level_given, struct myco_err *err)
+{
+    uint64_t number = 0;
+    int rc = 0;
+    if (strcmp(name, "kind") == 0) {
+        if (strcmp(value, "cache") == 0)
+            options->kind = MYCO_SEPTUM_CACHE;
+        else if (strcmp(value, "durable") == 0)
+            options->kind = MYCO_SEPTUM_DURABLE;
+        else
+            return myco_err(err, MYCO_EINVAL, "kind is '%s': it must be cache or durable", value);
+    } else if (strcmp(name, "level") == 0) {
+        static const char *const names[] = {"memory", "replicated", "disk"};
+        int level = -1;
+        for (int i = 0; i < 3; i++)
+            if (strcmp(value, names[i]) == 0) level = i;
+        if (level < 0)
+            return myco_err(
+                err, MYCO_EINVAL, "level is '%s': it must be memory, replicated or disk", value);
+        options->level = (enum myco_level)level;
+        *level_given = true;
+    } else if (strcmp(name, "ttl") == 0) {
+        rc = myco_text_duration(value, &options->ttl_ms, err);
+    } else if (strcmp(name, "replicas") == 0) {
+        if ((rc = myco_text_u64(value, &number, err)) == 0 && number >= MYCO_COPIES_MAX)
+            return myco_err(
+                err, MYCO_EINVAL, "replicas is %s: at most %d", value, MYCO_COPIES_MAX - 1);
+        options->copies = (uint32_t)number + 1;
+    } else if (strcmp(name, "min_in_sync") == 0) {
+        if ((rc = myco_text_u64(value, &number, err)) == 0 &&
+            (number < 1 || number > MYCO_COPIES_MAX))
+            return myco_err(
+                err, MYCO_EINVAL, "min_in_sync is %s: it must be 1 to %d", value, MYCO_COPIES_MAX);
+        options->min_in_sync = (uint32_t)number;
+    } else if (strcmp(name, "hyphae") == 0) {
+        if ((rc = myco_text_u64(value, &number, err)) == 0 &&
+            (number < 1 || number > MYCO_HYPHAE_MAX))
+            return myco_err(
+                err, MYCO_EINVAL, "hyphae is %s: it must be 1 to %d", value, MYCO_HYPHAE_MAX);
+        options->hyphae = (uint32_t)number;
+    } else {
+        return myco_err(err, MYCO_EINVAL,
+            "unknown option '%s' of a septum: there are kind, level, replicas, min_in_sync, "
+            "hyphae, ttl",
+            name);
+    }
+    return rc ? myco_err_wrap(err, "%s", name) : 0;
+}
+
+int myco_septum_options_parse(
+    struct myco_septum_options *options, const char *spec, struct myco_err *err)
+{
+    *options = (struct myco_septum_options){
+        .kind = MYCO_SEPTUM_CACHE, .hyphae = 64, .copies = 2, .min_in_sync = 1};
+    bool level_given = false;
+    char *copy = myco_strdup(spec ? spec : ""), *rest = copy, *word;
+    int rc = 0;
+    while (rc == 0 && (word = strtok_r(rest, " ,", &rest))) {
+        char *value = strchr(word, '=');
+        if (!value) {
+            rc = myco_err(
+                err, MYCO_EINVAL, "'%s' in the options of a septum is not name=value", word);
+            break;
+        }
+        *value++ = 0;
+        rc = parse_option(options, word, value, &level_given, err);
+    }
+    myco_free(copy);
+    if (rc) return rc;
+    if (!level_given)
+        options->level = options->kind == MYCO_SEPTUM_DURABLE ? MYCO_LEVEL_DISK : MYCO_LEVEL_MEMORY;
+    if (options->kind == MYCO_SEPTUM_CACHE && options->level != MYCO_LEVEL_MEMORY)
+        return myco_err(err, MYCO_EINVAL,
+            "a cache septum acknowledges at level memory; use kind=durable for more");
+    if (options->kind == MYCO_SEPTUM_DURABLE && options->level == MYCO_LEVEL_MEMORY)
+        return myco_err(err, MYCO_EINVAL,
+            "a durable septum acknowledges at level replicated or disk; use kind=cache for memory");
+    if (options->min_in_sync > options->copies)
+        return myco_err(err, MYCO_EINVAL, "min_in_sync (%u) is above the number of copies (%u)",
+            options->min_in_sync, options->copies);
+    return 0;
+}

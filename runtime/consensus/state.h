@@ -1,0 +1,240 @@
+/* The replicated state: what the cluster has agreed on. Commands from the log are applied to it in
+ * order, on every node alike; nothing here knows time, network or Lua. Small by design: members,
+ * elections and their epochs, septa and the sets of their hyphae, policies.
+ *
+ * A command says who asks (node, generation) and a sequence of that node's own, so that one that
+ * was sent twice is applied once: the state keeps, for each member, which of its last
+ * MYCO_SEEN_WINDOW sequences it has seen. A node keeps its pending commands within that window. */
+#ifndef MYCO_CONSENSUS_STATE_H
+#define MYCO_CONSENSUS_STATE_H
+
+#include "base/addr.h"
+#include "base/map.h"
+#include "consensus/policy.h"
+#include "store/hypha.h"
+
+#define MYCO_STATE_NAME_MAX              63
+#define MYCO_LABELS_MAX                  255
+#define MYCO_HYPHAE_MAX                  4096
+#define MYCO_SEPTA_MAX                   1024
+#define MYCO_ELECTIONS_MAX               65536
+#define MYCO_SEEN_WINDOW                 1024 /* commands of one node that may be under way */
+#define MYCO_POLICY_HISTORY              16   /* versions kept of each kind */
+#define MYCO_POLICY_SIZE_MAX             (64 * 1024)
+#define MYCO_EPOCH(incarnation, counter) ((uint64_t)(incarnation) << 48 | (counter))
+
+/* X(symbol, number) — numbers are for ever. An unknown one halts the node: it is of a newer
+ * version. */
+#define MYCO_COMMANDS(X)                                                                           \
+    X(INIT, 1)      /* a cluster is born: anew, or from the definitions of a manifest */           \
+    X(JOIN, 2)      /* a member, or its new generation */                                          \
+    X(LEAVE, 3)     /* a member went on purpose */                                                 \
+    X(CAMPAIGN, 4)  /* stands for an election */                                                   \
+    X(RESIGN, 5)    /* withdraws, and gives it up when it holds it */                              \
+    X(GRANT, 6)     /* the leader's word: who holds an election now */                             \
+    X(SEPTUM, 7)    /* creates a septum */                                                         \
+    X(PLACE, 8)     /* targets of hyphae */                                                        \
+    X(SETS, 9)      /* changes of in-sync sets, each a compare-and-set */                          \
+    X(POLICY, 10)   /* a new version of a policy */                                                \
+    X(ROLLBACK, 11) /* back to the version before */                                               \
+    X(WANT, 13)     /* the leader's wish: a live holder shall hand over to another */              \
+    X(RELEASE, 14)  /* the holder gives up what it leads, and stays a candidate */
+
+enum myco_command_kind {
+#define X(symbol, number) MYCO_COMMAND_##symbol = number,
+    MYCO_COMMANDS(X)
+#undef X
+};
+
+struct myco_member_record {
+    uint64_t id, generation;
+    char name[MYCO_STATE_NAME_MAX + 1];
+    char labels[MYCO_LABELS_MAX + 1];
+    struct myco_addr addr;
+    bool left;
+    uint64_t seen_top; /* the highest sequence seen */
+    uint64_t seen_bits[MYCO_SEEN_WINDOW /
+                       64]; /* bit (sequence % window), for the window up to the highest */
+};
+
+struct myco_election_record {
+    char name[MYCO_STATE_NAME_MAX + 1];
+    uint64_t holder, holder_generation; /* 0: nobody */
+    uint64_t epoch;                     /* of the present or last holder */
+    uint64_t wanted;                    /* who shall hold it next; 0: no wish */
+    uint64_t *candidates;               /* sorted */
+    uint32_t candidate_count;
+};
+
+enum myco_septum_kind { MYCO_SEPTUM_CACHE, MYCO_SEPTUM_DURABLE };
+
+struct myco_septum_options {
+    enum myco_septum_kind kind;
+    enum myco_level level;
+    uint32_t hyphae;      /* 1 … MYCO_HYPHAE_MAX; default 64 */
+    uint32_t copies;      /* primary and backups: replicas + 1 */
+    uint32_t min_in_sync; /* below it writes are refused; default 1 */
+    uint64_t ttl_ms;      /* 0: none */
+};
+
+struct myco_hypha_record {
+    struct myco_set set;
+    uint8_t target_count;
+    uint64_t
+        targets[MYCO_COPIES_MAX]; /* where the placement policy wants it; [0] shall be primary */
+    bool from_store; /* no copy yet: the primary loads it from the object store first */
+};
+
+struct myco_septum_record {
+    uint64_t id;
+    char name[MYCO_STATE_NAME_MAX + 1];
+    struct myco_septum_options options;
+    struct myco_hypha_record *hyphae;
+};
+
+struct myco_policy_version {
+    uint64_t version, time_ms;
+    char name[MYCO_STATE_NAME_MAX + 1];
+    char author[MYCO_STATE_NAME_MAX + 1];
+    char *source;
+    size_t source_size;
+};
+
+struct myco_policy_record {
+    struct myco_policy_version versions[MYCO_POLICY_HISTORY]; /* newest last */
+    uint32_t count;
+    uint64_t next_version;
+};
+
+/* What changed, told after each command was applied; everything after a snapshot was restored. */
+struct myco_state_events {
+    void (*on_cluster)(void *data); /* born: cluster id and lease are known */
+    void (*on_member)(uint64_t id, void *data);
+    void (*on_election)(const struct myco_election_record *election, void *data);
+    void (*on_septum)(struct myco_septum_record *septum, void *data);
+    void (*on_hypha)(struct myco_septum_record *septum, uint32_t hypha, void *data);
+    void (*on_policy)(int kind, const struct myco_policy_version *version, void *data);
+    void *data;
+};
+
+struct myco_state {
+    uint64_t cluster; /* 0: not born */
+    uint64_t incarnation;
+    uint32_t lease_ms;
+    char cluster_name[MYCO_STATE_NAME_MAX + 1];
+    uint64_t epoch_counter;
+    uint64_t next_septum;
+    uint64_t restored_from_epoch, restored_from_sequence; /* the manifest that from_store means */
+    struct myco_map members;                              /* id → struct myco_member_record */
+    struct myco_election_record **elections;              /* sorted by name */
+    uint32_t election_count;
+    struct myco_septum_record **septa; /* sorted by id */
+    uint32_t septum_count;
+    struct myco_policy_record policies[MYCO_POLICY_KIND_COUNT];
+    struct myco_state_events events;
+};
+
+/* The result of a command, equal on every node. `value`: an id, version or epoch, as the command
+ * says. */
+struct myco_command_result {
+    int status;
+    uint64_t value;
+    char message[128];
+};
+
+struct myco_state *myco_state_new(const struct myco_state_events *events);
+void myco_state_free(struct myco_state *state);
+
+/* Who sent a command; false: not a command of ours. */
+struct myco_command_head {
+    uint8_t kind;
+    uint64_t node, generation, sequence;
+};
+bool myco_command_peek(struct myco_slice command, struct myco_command_head *head);
+
+/* Applies. Returns 0, or EVERSION for a command that this version does not know (then the node must
+ * halt: nothing was changed). A command that was applied before gives status EEXISTS and changes
+ * nothing. */
+int myco_state_apply(
+    struct myco_state *state, struct myco_slice command, struct myco_command_result *result);
+void myco_state_save(const struct myco_state *state, struct myco_buf *out);
+int myco_state_load(struct myco_state *state, struct myco_slice bytes,
+    struct myco_err *err); /* then tells everything */
+
+/* Definitions (septa and policies) for manifests; read back by INIT. */
+void myco_state_definitions(const struct myco_state *state, struct myco_buf *out);
+
+/* For the files of the state itself. */
+struct myco_election_record *myco__state_election_make(struct myco_state *state, const char *name);
+struct myco_septum_record *myco__state_septum_add(
+    struct myco_state *state, const char *name, const struct myco_septum_options *options);
+uint64_t myco__state_next_epoch(struct myco_state *state);
+void myco__state_policy_push(
+    struct myco_state *state, int kind, const struct myco_policy_version *version); /* copies */
+void myco__state_clear(struct myco_state *state);
+void myco__state_write_options(struct myco_buf *out, const struct myco_septum_options *options);
+void myco__state_read_options(struct myco_reader *in, struct myco_septum_options *options);
+bool myco__state_name_ok(const char *name);
+void myco__sets_place(struct myco_state *state, struct myco_reader *in);
+void myco__sets_change(
+    struct myco_state *state, struct myco_reader *in, struct myco_command_result *result);
+void myco__sets_new_generation(
+    struct myco_state *state, uint64_t node, uint64_t generation, bool clean);
+void myco__sets_left(struct myco_state *state, uint64_t node);
+
+/* Look-ups; lent until the next apply. */
+const struct myco_member_record *myco_state_member(
+    const struct myco_state *state, uint64_t id); /* NULL; left ones too */
+const struct myco_election_record *myco_state_election(
+    const struct myco_state *state, const char *name);
+struct myco_septum_record *myco_state_septum(const struct myco_state *state, uint64_t id);
+struct myco_septum_record *myco_state_septum_named(
+    const struct myco_state *state, const char *name);
+const struct myco_policy_version *myco_state_policy(
+    const struct myco_state *state, int kind); /* NULL: the built-in one */
+uint32_t myco_hypha_of(const struct myco_septum_record *septum, struct myco_slice key);
+bool myco_set_has(const struct myco_set *set, uint64_t node,
+    uint64_t generation); /* in sync; generation 0: any */
+bool myco_set_joining(const struct myco_set *set, uint64_t node);
+/* "kind=durable ttl=30d replicas=1 hyphae=64 level=disk min_in_sync=1". Defaults: kind=cache,
+ * replicas=1. */
+int myco_septum_options_parse(
+    struct myco_septum_options *options, const char *spec, struct myco_err *err);
+
+/* Commands, written into an empty buffer. */
+void myco_command_begin(
+    struct myco_buf *out, uint8_t kind, uint64_t node, uint64_t generation, uint64_t sequence);
+/* epoch, sequence: of the manifest whose definitions are taken over; 0 and empty: a new cluster. */
+void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name, uint32_t lease_ms,
+    uint64_t incarnation, uint64_t epoch, uint64_t sequence, struct myco_slice definitions);
+/* clean: the node's disk holds everything that it had acknowledged in its former generation. */
+void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean);
+void myco_command_name(
+    struct myco_buf *out, const char *name); /* CAMPAIGN, RESIGN: of the sender */
+void myco_command_want(struct myco_buf *out, const char *name, uint64_t node);
+void myco_command_release(struct myco_buf *out, const char *name, uint64_t epoch);
+void myco_command_grant(struct myco_buf *out, const char *name, uint64_t node, uint64_t generation,
+    uint64_t epoch_before);
+void myco_command_septum(
+    struct myco_buf *out, const char *name, const struct myco_septum_options *options);
+void myco_command_place(struct myco_buf *out, uint64_t septum, uint32_t hypha,
+    const uint64_t *targets, uint8_t count); /* repeat */
+
+/* SHRINK: `node` leaves the set. EXPAND: `node` (joining) enters it. PRIMARY: an in-sync `node`
+ * takes over from a live primary, which stays in the set. REPLACE: it takes over from a dead one,
+ * which leaves the set. LOADED: the primary has loaded the hypha from the object store. */
+enum myco_set_change {
+    MYCO_SET_SHRINK,
+    MYCO_SET_EXPAND,
+    MYCO_SET_PRIMARY,
+    MYCO_SET_REPLACE,
+    MYCO_SET_LOADED
+};
+void myco_command_set(struct myco_buf *out, enum myco_set_change change, uint64_t septum,
+    uint32_t hypha, uint64_t epoch, uint64_t version, uint64_t node,
+    uint64_t generation); /* repeat */
+void myco_command_policy(struct myco_buf *out, int kind, const char *name, struct myco_slice source,
+    const char *author, uint64_t time_ms);
+void myco_command_rollback(struct myco_buf *out, int kind, const char *author, uint64_t time_ms);
+
+#endif

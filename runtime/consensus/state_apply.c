@@ -1,0 +1,517 @@
+/* Commands: written by those who ask, applied by every node alike. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "consensus/state.h"
+
+/* ── writing ── u8 kind, u64 node, generation, sequence, then the body */
+
+void myco_command_begin(
+    struct myco_buf *out, uint8_t kind, uint64_t node, uint64_t generation, uint64_t sequence)
+{
+    myco_buf_u8(out, kind);
+    myco_buf_u64(out, node);
+    myco_buf_u64(out, generation);
+    myco_buf_u64(out, sequence);
+}
+
+void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name, uint32_t lease_ms,
+    uint64_t incarnation, uint64_t epoch, uint64_t sequence, struct myco_slice definitions)
+{
+    myco_buf_u64(out, cluster);
+    myco_buf_str(out, name);
+    myco_buf_u32(out, lease_ms);
+    myco_buf_u64(out, incarnation);
+    myco_buf_u64(out, epoch);
+    myco_buf_u64(out, sequence);
+    myco_buf_slice(out, definitions);
+}
+
+void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean)
+{
+    myco_buf_str(out, member->name);
+    myco_buf_str(out, member->labels);
+    myco_buf_addr(out, &member->addr);
+    myco_buf_u8(out, clean);
+}
+
+void myco_command_name(struct myco_buf *out, const char *name)
+{
+    myco_buf_str(out, name);
+}
+
+void myco_command_want(struct myco_buf *out, const char *name, uint64_t node)
+{
+    myco_buf_str(out, name);
+    myco_buf_u64(out, node);
+}
+
+void myco_command_release(struct myco_buf *out, const char *name, uint64_t epoch)
+{
+    myco_buf_str(out, name);
+    myco_buf_u64(out, epoch);
+}
+
+void myco_command_grant(struct myco_buf *out, const char *name, uint64_t node, uint64_t generation,
+    uint64_t epoch_before)
+{
+    myco_buf_str(out, name);
+    myco_buf_u64(out, node);
+    myco_buf_u64(out, generation);
+    myco_buf_u64(out, epoch_before);
+}
+
+void myco__state_write_options(struct myco_buf *out, const struct myco_septum_options *options)
+{
+    myco_buf_u8(out, (uint8_t)options->kind);
+    myco_buf_u8(out, (uint8_t)options->level);
+    myco_buf_u32(out, options->hyphae);
+    myco_buf_u32(out, options->copies);
+    myco_buf_u32(out, options->min_in_sync);
+    myco_buf_u64(out, options->ttl_ms);
+}
+
+void myco__state_read_options(struct myco_reader *in, struct myco_septum_options *options)
+{
+    options->kind = (enum myco_septum_kind)myco_read_u8(in);
+    options->level = (enum myco_level)myco_read_u8(in);
+    options->hyphae = myco_read_u32(in);
+    options->copies = myco_read_u32(in);
+    options->min_in_sync = myco_read_u32(in);
+    options->ttl_ms = myco_read_u64(in);
+    if (options->hyphae < 1 || options->hyphae > MYCO_HYPHAE_MAX || options->copies < 1 ||
+        options->copies > MYCO_COPIES_MAX || options->kind > MYCO_SEPTUM_DURABLE ||
+        options->level > MYCO_LEVEL_DISK)
+        in->bad = true;
+}
+
+void myco_command_septum(
+    struct myco_buf *out, const char *name, const struct myco_septum_options *options)
+{
+    myco_buf_str(out, name);
+    myco__state_write_options(out, options);
+}
+
+void myco_command_place(
+    struct myco_buf *out, uint64_t septum, uint32_t hypha, const uint64_t *targets, uint8_t count)
+{
+    myco_buf_u64(out, septum);
+    myco_buf_u32(out, hypha);
+    myco_buf_u8(out, count);
+    for (uint8_t i = 0; i < count; i++) myco_buf_u64(out, targets[i]);
+}
+
+void myco_command_set(struct myco_buf *out, enum myco_set_change change, uint64_t septum,
+    uint32_t hypha, uint64_t epoch, uint64_t version, uint64_t node, uint64_t generation)
+{
+    myco_buf_u8(out, (uint8_t)change);
+    myco_buf_u64(out, septum);
+    myco_buf_u32(out, hypha);
+    myco_buf_u64(out, epoch);
+    myco_buf_u64(out, version);
+    myco_buf_u64(out, node);
+    myco_buf_u64(out, generation);
+}
+
+void myco_command_policy(struct myco_buf *out, int kind, const char *name, struct myco_slice source,
+    const char *author, uint64_t time_ms)
+{
+    myco_buf_str(out, myco_policy_kind_name(kind));
+    myco_buf_str(out, name);
+    myco_buf_str(out, author);
+    myco_buf_u64(out, time_ms);
+    myco_buf_slice(out, source);
+}
+
+void myco_command_rollback(struct myco_buf *out, int kind, const char *author, uint64_t time_ms)
+{
+    myco_buf_str(out, myco_policy_kind_name(kind));
+    myco_buf_str(out, author);
+    myco_buf_u64(out, time_ms);
+}
+
+bool myco_command_peek(struct myco_slice command, struct myco_command_head *head)
+{
+    struct myco_reader in = myco_reader(command.data, command.size);
+    head->kind = myco_read_u8(&in);
+    head->node = myco_read_u64(&in);
+    head->generation = myco_read_u64(&in);
+    head->sequence = myco_read_u64(&in);
+    return !in.bad;
+}
+
+/* ── applying ── */
+
+struct apply {
+    struct myco_state *state;
+    struct myco_command_head head;
+    struct myco_member_record *sender; /* NULL: not a member */
+    struct myco_reader in;
+    struct myco_command_result *result;
+};
+
+static int refuse(struct apply *apply, int status, const char *message)
+{
+    apply->result->status = status;
+    myco_text_copy(apply->result->message, sizeof apply->result->message, message);
+    return 0;
+}
+
+static void tell_election(struct myco_state *state, const struct myco_election_record *election)
+{
+    if (state->events.on_election) state->events.on_election(election, state->events.data);
+}
+
+static void tell_member(struct myco_state *state, uint64_t id)
+{
+    if (state->events.on_member) state->events.on_member(id, state->events.data);
+}
+
+static void tell_policy(struct myco_state *state, int kind)
+{
+    if (state->events.on_policy)
+        state->events.on_policy(kind, myco_state_policy(state, kind), state->events.data);
+}
+
+/* What a node held in a former generation, or before it left, is free now: its old process is gone
+ * for certain. */
+static void vacate(struct myco_state *state, uint64_t node, bool withdraw)
+{
+    for (uint32_t i = 0; i < state->election_count; i++) {
+        struct myco_election_record *election = state->elections[i];
+        bool changed = election->holder == node;
+        if (changed) election->holder = election->holder_generation = 0;
+        for (uint32_t c = 0; withdraw && c < election->candidate_count; c++) {
+            if (election->candidates[c] != node) continue;
+            memmove(election->candidates + c, election->candidates + c + 1,
+                (election->candidate_count - c - 1) * sizeof *election->candidates);
+            election->candidate_count--;
+            break;
+        }
+        if (changed) tell_election(state, election);
+    }
+}
+
+static int apply_join(struct apply *apply)
+{
+    struct myco_state *state = apply->state;
+    struct myco_member_record record = {
+        .id = apply->head.node, .generation = apply->head.generation};
+    myco_read_str(&apply->in, record.name, sizeof record.name);
+    myco_read_str(&apply->in, record.labels, sizeof record.labels);
+    record.addr = myco_read_addr(&apply->in);
+    bool clean = myco_read_u8(&apply->in) == 1;
+    if (apply->in.bad || !record.id || !myco__state_name_ok(record.name))
+        return refuse(apply, MYCO_EINVAL, "malformed");
+    struct myco_member_record *member = apply->sender;
+    if (member && member->generation > record.generation)
+        return refuse(apply, MYCO_EDENIED,
+            "a newer generation of this node is registered: is its data folder a copy?");
+    if (!member) {
+        member = myco_alloc(sizeof *member);
+        myco_map_put(&state->members, record.id, member);
+    } else if (member->generation < record.generation) {
+        vacate(state, record.id, true);
+    } else {
+        record.seen_top = member->seen_top;
+        memcpy(record.seen_bits, member->seen_bits, sizeof record.seen_bits);
+    }
+    bool newer = member->generation < record.generation;
+    *member = record;
+    if (newer) myco__sets_new_generation(state, record.id, record.generation, clean);
+    tell_member(state, record.id);
+    return 0;
+}
+
+static int apply_leave(struct apply *apply)
+{
+    if (!apply->sender) return refuse(apply, MYCO_ENOTFOUND, "not a member");
+    apply->sender->left = true;
+    vacate(apply->state, apply->head.node, true);
+    myco__sets_left(apply->state, apply->head.node);
+    tell_member(apply->state, apply->head.node);
+    return 0;
+}
+
+static uint32_t candidate_place(const struct myco_election_record *election, uint64_t node)
+{
+    uint32_t at = 0;
+    while (at < election->candidate_count && election->candidates[at] < node) at++;
+    return at;
+}
+
+static int apply_campaign(struct apply *apply, bool stand)
+{
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_read_str(&apply->in, name, sizeof name);
+    if (apply->in.bad || !myco__state_name_ok(name))
+        return refuse(apply, MYCO_EINVAL,
+            "the name of an election is 1 to 63 printable characters without spaces");
+    if (!apply->sender || apply->sender->left) return refuse(apply, MYCO_EDENIED, "not a member");
+    struct myco_election_record *election = myco__state_election_make(apply->state, name);
+    if (!election) return refuse(apply, MYCO_ETOOBIG, "too many elections");
+    uint64_t node = apply->head.node;
+    uint32_t at = candidate_place(election, node);
+    bool there = at < election->candidate_count && election->candidates[at] == node;
+    if (stand && !there) {
+        uint32_t count = election->candidate_count++;
+        election->candidates =
+            myco_realloc(election->candidates, (count + 1) * sizeof *election->candidates);
+        memmove(election->candidates + at + 1, election->candidates + at,
+            (count - at) * sizeof *election->candidates);
+        election->candidates[at] = node;
+    } else if (!stand && there) {
+        memmove(election->candidates + at, election->candidates + at + 1,
+            (election->candidate_count - at - 1) * sizeof *election->candidates);
+        election->candidate_count--;
+        if (election->holder == node) election->holder = election->holder_generation = 0;
+    }
+    tell_election(apply->state, election);
+    return 0;
+}
+
+static int apply_grant(struct apply *apply)
+{
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_read_str(&apply->in, name, sizeof name);
+    uint64_t node = myco_read_u64(&apply->in), generation = myco_read_u64(&apply->in);
+    uint64_t before = myco_read_u64(&apply->in);
+    if (apply->in.bad || !myco__state_name_ok(name)) return refuse(apply, MYCO_EINVAL, "malformed");
+    struct myco_election_record *election = myco__state_election_make(apply->state, name);
+    if (!election) return refuse(apply, MYCO_ETOOBIG, "too many elections");
+    const struct myco_member_record *member = myco_state_member(apply->state, node);
+    if (election->epoch != before) return refuse(apply, MYCO_ECONFLICT, "the epoch moved on");
+    if (!node) {
+        election->holder = election->holder_generation = 0;
+    } else {
+        if (!member || member->left || member->generation != generation)
+            return refuse(apply, MYCO_ECONFLICT, "not a member of this generation");
+        election->holder = node;
+        election->holder_generation = generation;
+        election->epoch = apply->result->value = myco__state_next_epoch(apply->state);
+    }
+    election->wanted = 0;
+    tell_election(apply->state, election);
+    return 0;
+}
+
+static int apply_want(struct apply *apply)
+{
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_read_str(&apply->in, name, sizeof name);
+    uint64_t node = myco_read_u64(&apply->in);
+    if (apply->in.bad || !myco_state_election(apply->state, name))
+        return refuse(apply, MYCO_ENOTFOUND, "no such election");
+    struct myco_election_record *election = myco__state_election_make(apply->state, name);
+    election->wanted = node == election->holder ? 0 : node;
+    tell_election(apply->state, election);
+    return 0;
+}
+
+static int apply_release(struct apply *apply)
+{
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_read_str(&apply->in, name, sizeof name);
+    uint64_t epoch = myco_read_u64(&apply->in);
+    if (apply->in.bad || !myco_state_election(apply->state, name))
+        return refuse(apply, MYCO_ENOTFOUND, "no such election");
+    struct myco_election_record *election = myco__state_election_make(apply->state, name);
+    if (election->holder != apply->head.node || election->epoch != epoch)
+        return refuse(apply, MYCO_ECONFLICT, "not its holder");
+    election->holder = election->holder_generation = 0;
+    tell_election(apply->state, election);
+    return 0;
+}
+
+static bool same_shape(const struct myco_septum_options *a, const struct myco_septum_options *b)
+{
+    return a->kind == b->kind && a->hyphae == b->hyphae;
+}
+
+static int apply_septum(struct apply *apply)
+{
+    char name[MYCO_STATE_NAME_MAX + 1];
+    struct myco_septum_options options;
+    myco_read_str(&apply->in, name, sizeof name);
+    myco__state_read_options(&apply->in, &options);
+    if (apply->in.bad || !myco__state_name_ok(name))
+        return refuse(apply, MYCO_EINVAL,
+            "the name of a septum is 1 to 63 printable characters without spaces or '/'");
+    struct myco_septum_record *septum = myco_state_septum_named(apply->state, name);
+    if (septum && !same_shape(&septum->options, &options))
+        return refuse(apply, MYCO_EEXISTS, "it exists with another kind or number of hyphae");
+    if (!septum) {
+        if (apply->state->septum_count >= MYCO_SEPTA_MAX)
+            return refuse(apply, MYCO_ETOOBIG, "too many septa");
+        septum = myco__state_septum_add(apply->state, name, &options);
+        if (apply->state->events.on_septum)
+            apply->state->events.on_septum(septum, apply->state->events.data);
+    }
+    apply->result->value = septum->id;
+    return 0;
+}
+
+static int apply_policy(struct apply *apply)
+{
+    char kind_name[32], name[MYCO_STATE_NAME_MAX + 1], author[MYCO_STATE_NAME_MAX + 1];
+    myco_read_str(&apply->in, kind_name, sizeof kind_name);
+    myco_read_str(&apply->in, name, sizeof name);
+    myco_read_str(&apply->in, author, sizeof author);
+    uint64_t time_ms = myco_read_u64(&apply->in);
+    struct myco_slice source = myco_read_slice(&apply->in);
+    int kind = myco_policy_kind_from_name(myco_str(kind_name));
+    if (apply->in.bad || kind < 0) return refuse(apply, MYCO_EINVAL, "unknown kind of policy");
+    if (source.size > MYCO_POLICY_SIZE_MAX)
+        return refuse(apply, MYCO_ETOOBIG, "a policy is at most 64 KiB");
+    struct myco_policy_version version = {.version = ++apply->state->policies[kind].next_version,
+        .time_ms = time_ms,
+        .source_size = source.size};
+    memcpy(version.name, name, sizeof name);
+    memcpy(version.author, author, sizeof author);
+    char *copy = myco_memdup(source.data, source.size);
+    version.source = copy;
+    myco__state_policy_push(apply->state, kind, &version);
+    myco_free(copy);
+    apply->result->value = version.version;
+    tell_policy(apply->state, kind);
+    return 0;
+}
+
+static int apply_rollback(struct apply *apply)
+{
+    char kind_name[32];
+    myco_read_str(&apply->in, kind_name, sizeof kind_name);
+    int kind = myco_policy_kind_from_name(myco_str(kind_name));
+    if (apply->in.bad || kind < 0) return refuse(apply, MYCO_EINVAL, "unknown kind of policy");
+    struct myco_policy_record *record = &apply->state->policies[kind];
+    if (!record->count)
+        return refuse(apply, MYCO_ENOTFOUND,
+            "the built-in policy is in force: there is nothing to go back to");
+    myco_free(record->versions[--record->count].source);
+    memset(&record->versions[record->count], 0, sizeof record->versions[0]);
+    apply->result->value = record->count ? record->versions[record->count - 1].version : 0;
+    tell_policy(apply->state, kind);
+    return 0;
+}
+
+/* u64 next septum, u32 count and septa: id, name, options; then to the end policies, as in the
+ * command */
+void myco_state_definitions(const struct myco_state *state, struct myco_buf *out)
+{
+    myco_buf_u64(out, state->next_septum);
+    myco_buf_u32(out, state->septum_count);
+    for (uint32_t i = 0; i < state->septum_count; i++) {
+        myco_buf_u64(out, state->septa[i]->id);
+        myco_buf_str(out, state->septa[i]->name);
+        myco__state_write_options(out, &state->septa[i]->options);
+    }
+    for (int kind = 0; kind < MYCO_POLICY_KIND_COUNT; kind++) {
+        const struct myco_policy_version *version = myco_state_policy(state, kind);
+        if (!version) continue;
+        myco_buf_str(out, myco_policy_kind_name(kind));
+        myco_buf_str(out, version->name);
+        myco_buf_str(out, version->author);
+        myco_buf_u64(out, version->time_ms);
+        myco_buf_slice(out, myco_bytes(version->source, version->source_size));
+    }
+}
+
+static void restore_septa(struct apply *apply, struct myco_reader *in)
+{
+    struct myco_state *state = apply->state;
+    uint64_t next = myco_read_u64(in);
+    uint32_t count = myco_read_u32(in);
+    for (uint32_t i = 0; i < count && !in->bad; i++) {
+        char name[MYCO_STATE_NAME_MAX + 1];
+        struct myco_septum_options options;
+        uint64_t id = myco_read_u64(in);
+        myco_read_str(in, name, sizeof name);
+        myco__state_read_options(in, &options);
+        if (in->bad) return;
+        state->next_septum = id; /* ids stay what they are in the store */
+        struct myco_septum_record *septum = myco__state_septum_add(state, name, &options);
+        for (uint32_t h = 0; options.kind == MYCO_SEPTUM_DURABLE && h < options.hyphae; h++)
+            septum->hyphae[h].from_store = true;
+        if (state->events.on_septum) state->events.on_septum(septum, state->events.data);
+    }
+    state->next_septum = next;
+}
+
+static int apply_init(struct apply *apply)
+{
+    struct myco_state *state = apply->state;
+    uint64_t cluster = myco_read_u64(&apply->in);
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_read_str(&apply->in, name, sizeof name);
+    uint32_t lease_ms = myco_read_u32(&apply->in);
+    uint64_t incarnation = myco_read_u64(&apply->in);
+    uint64_t epoch = myco_read_u64(&apply->in), sequence = myco_read_u64(&apply->in);
+    struct myco_slice definitions = myco_read_slice(&apply->in);
+    if (apply->in.bad || !cluster) return refuse(apply, MYCO_EINVAL, "malformed");
+    if (state->cluster) return refuse(apply, MYCO_EEXISTS, "the cluster is born already");
+    state->cluster = cluster;
+    state->lease_ms = lease_ms;
+    state->incarnation = incarnation;
+    state->restored_from_epoch = epoch;
+    state->restored_from_sequence = sequence;
+    memcpy(state->cluster_name, name, sizeof name);
+    if (state->events.on_cluster) state->events.on_cluster(state->events.data);
+    apply->in = myco_reader(definitions.data, definitions.size);
+    if (definitions.size) restore_septa(apply, &apply->in);
+    while (myco_read_left(&apply->in) && !apply->in.bad) apply_policy(apply);
+    return 0;
+}
+
+/* True when this sequence of the sender was seen before; remembers it otherwise. */
+static bool seen(struct myco_member_record *member, uint64_t sequence)
+{
+    if (sequence + MYCO_SEEN_WINDOW <= member->seen_top) return true;
+    if (sequence >= member->seen_top + MYCO_SEEN_WINDOW) {
+        memset(member->seen_bits, 0, sizeof member->seen_bits);
+        member->seen_top = sequence - 1;
+    }
+    for (; member->seen_top < sequence; member->seen_top++) {
+        uint64_t bit = (member->seen_top + 1) % MYCO_SEEN_WINDOW;
+        member->seen_bits[bit / 64] &= ~(UINT64_C(1) << bit % 64);
+    }
+    uint64_t *word = &member->seen_bits[sequence % MYCO_SEEN_WINDOW / 64], mask = UINT64_C(1)
+                                                                                  << sequence % 64;
+    bool was = *word & mask;
+    *word |= mask;
+    return was;
+}
+
+int myco_state_apply(
+    struct myco_state *state, struct myco_slice command, struct myco_command_result *result)
+{
+    struct apply apply = {
+        .state = state, .in = myco_reader(command.data, command.size), .result = result};
+    memset(result, 0, sizeof *result);
+    if (!myco_command_peek(command, &apply.head)) return refuse(&apply, MYCO_EINVAL, "malformed");
+    myco_read_bytes(&apply.in, 25);
+    apply.sender = myco_map_get(&state->members, apply.head.node);
+    if (apply.sender && apply.head.kind != MYCO_COMMAND_JOIN && apply.head.sequence) {
+        if (apply.sender->generation != apply.head.generation)
+            return refuse(&apply, MYCO_EDENIED, "sent by a former generation of this node");
+        if (seen(apply.sender, apply.head.sequence))
+            return refuse(&apply, MYCO_EEXISTS, "applied before");
+    }
+    switch (apply.head.kind) {
+    case MYCO_COMMAND_INIT: return apply_init(&apply);
+    case MYCO_COMMAND_JOIN: return apply_join(&apply);
+    case MYCO_COMMAND_LEAVE: return apply_leave(&apply);
+    case MYCO_COMMAND_CAMPAIGN: return apply_campaign(&apply, true);
+    case MYCO_COMMAND_RESIGN: return apply_campaign(&apply, false);
+    case MYCO_COMMAND_GRANT: return apply_grant(&apply);
+    case MYCO_COMMAND_SEPTUM: return apply_septum(&apply);
+    case MYCO_COMMAND_PLACE: myco__sets_place(state, &apply.in); return 0;
+    case MYCO_COMMAND_SETS: myco__sets_change(state, &apply.in, result); return 0;
+    case MYCO_COMMAND_POLICY: return apply_policy(&apply);
+    case MYCO_COMMAND_ROLLBACK: return apply_rollback(&apply);
+    case MYCO_COMMAND_WANT: return apply_want(&apply);
+    case MYCO_COMMAND_RELEASE: return apply_release(&apply);
+    default: return MYCO_EVERSION;
+    }
+}

@@ -1,0 +1,586 @@
+/* The life of a core: opening, joining, leaving; and the switchboard between transport, gossip and
+ * subsystems. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "host/core_internal.h"
+
+#define TICK_MS    50
+#define RETRY_MS   10
+#define TIMEOUT_MS 5000
+#define LEASE_MS   300
+#define IDENTITY   0x314f43594d444e49ull /* "INDMYCO1" */
+
+/* ── identity ── file `node`: u64 magic, id, generation, cluster; u32 crc */
+
+static int read_identity(
+    struct myco_disk *disk, struct myco_identity *identity, struct myco_err *err)
+{
+    struct myco_file *file;
+    uint8_t bytes[36];
+    size_t got = 0;
+    int rc = disk->ops->open(disk, "node", 0, &file, err);
+    if (rc == MYCO_ENOTFOUND) return 0;
+    if (rc) return rc;
+    rc = disk->ops->read(file, 0, bytes, sizeof bytes, &got);
+    disk->ops->close(file);
+    struct myco_reader in = myco_reader(bytes, got);
+    uint64_t magic = myco_read_u64(&in);
+    identity->id = myco_read_u64(&in);
+    identity->generation = myco_read_u64(&in);
+    identity->cluster = myco_read_u64(&in);
+    uint32_t crc = myco_read_u32(&in);
+    if (rc || magic != IDENTITY || in.bad || crc != myco_crc32c(0, bytes, 32))
+        return myco_err(err, rc ? rc : MYCO_ECORRUPT,
+            "the file node in the data folder is damaged: move the folder away, and the node joins "
+            "as a new one");
+    return 0;
+}
+
+int myco_identity_load(struct myco_disk *disk, struct myco_env *env, const char *cluster,
+    struct myco_identity *identity, struct myco_err *err)
+{
+    memset(identity, 0, sizeof *identity);
+    uint64_t hash = myco_hash(cluster, strlen(cluster));
+    int rc = read_identity(disk, identity, err);
+    if (rc) return rc;
+    if (identity->id && identity->cluster != hash)
+        return myco_err(err, MYCO_EWRONGCLUSTER,
+            "the data folder belongs to another cluster than '%s'", cluster);
+    while (!identity->id) identity->id = myco_random_u64(env);
+    identity->generation++;
+    identity->cluster = hash;
+    struct myco_buf out = {0};
+    myco_buf_u64(&out, IDENTITY);
+    myco_buf_u64(&out, identity->id);
+    myco_buf_u64(&out, identity->generation);
+    myco_buf_u64(&out, identity->cluster);
+    myco_buf_u32(&out, myco_crc32c(0, out.data, out.size));
+    rc = disk->ops->put_now(disk, "node", myco_buf_as_slice(&out));
+    myco_buf_free(&out);
+    return rc ? myco_err(err, rc, "write the file node in the data folder: %s", myco_strerror(rc))
+              : 0;
+}
+
+/* ── sending ── */
+
+bool core_is_up(struct myco_core *core, uint64_t node)
+{
+    return myco_map_get(&core->up, node) != NULL;
+}
+
+void core_send(struct myco_core *core, uint64_t to, uint8_t type, struct myco_buf *payload)
+{
+    static const uint8_t lanes[256] = {
+#define X(symbol, number, lane, owner) [number] = MYCO_LANE_##lane,
+        MYCO_MESSAGES(X)
+#undef X
+    };
+    if (!core->transport) {
+        myco_buf_free(payload);
+        return;
+    }
+    int rc = core->transport->ops->send(core->transport, to, lanes[type], type, payload);
+    if (rc)
+        MYCO_TRACE(core->env->log, "net", "not sent", "type=%u error=%s", type, myco_errname(rc));
+}
+
+static void send_pledge(uint64_t to, struct myco_buf *payload, void *data)
+{
+    core_send(data, to, MYCO_MESSAGE_PLEDGE, payload);
+}
+
+static void send_lease(uint64_t to, struct myco_buf *payload, void *data)
+{
+    core_send(data, to, MYCO_MESSAGE_LEASE, payload);
+}
+
+static void send_command(uint64_t to, uint8_t type, struct myco_buf *payload, void *data)
+{
+    core_send(data, to, type, payload);
+}
+
+static int send_bus(uint64_t node, uint8_t type, struct myco_buf *payload, void *data)
+{
+    struct myco_core *core = data;
+    if (core->transport)
+        return core->transport->ops->send(core->transport, node,
+            type == MYCO_MESSAGE_INTEREST ? MYCO_LANE_CONTROL : MYCO_LANE_DATA, type, payload);
+    myco_buf_free(payload);
+    return MYCO_ENOTCONN;
+}
+
+/* ── gossip ── */
+
+static void tell_meta(struct myco_core *core)
+{
+    struct myco_node_meta meta = {
+        .fresh = myco_rlog_empty(core->log) && !core->joined,
+        .leads = myco_rlog_is_leader(core->log),
+        .expect = core->options.expect,
+        .term = myco_rlog_term(core->log),
+        .cluster = core->state->cluster,
+    };
+    if (!meta.leads) meta.term = 0; /* else every term would travel */
+    struct myco_buf out = {0};
+    myco_node_meta_write(&meta, &out);
+    uint64_t hash = myco_hash(out.data, out.size);
+    if (hash != core->meta_hash && core->swim) {
+        core->meta_hash = hash;
+        myco_swim_set_meta(core->swim, myco_buf_as_slice(&out));
+    }
+    myco_buf_free(&out);
+}
+
+static void hint_leader(struct myco_core *core)
+{
+    uint64_t best = 0, best_term = 0;
+    uint32_t cursor = 0;
+    const struct myco_member *member;
+    while ((member = myco_swim_next(core->swim, &cursor))) {
+        struct myco_node_meta meta;
+        if (member->state > MYCO_MEMBER_SUSPECT || !myco_node_meta_read(member, &meta) ||
+            !meta.leads || meta.term < best_term)
+            continue;
+        best = member->id;
+        best_term = meta.term;
+    }
+    myco_commands_hint(core->commands, best);
+}
+
+static void on_member(const struct myco_member *now, const struct myco_member *was, void *data)
+{
+    struct myco_core *core = data;
+    if (!now) return;
+    bool alive = now->state <= MYCO_MEMBER_SUSPECT;
+    if (alive)
+        core->transport->ops->link(core->transport, now->id, &now->addr);
+    else
+        core->transport->ops->unlink(core->transport, now->id);
+    if (!was || was->state != now->state || was->generation != now->generation)
+        MYCO_INFO(core->env->log, "hypha", "member", "name=%s state=%s generation=%llu", now->name,
+            myco_member_state_name(now->state), (unsigned long long)now->generation);
+    if (!alive && myco_rlog_leader(core->log) == now->id) myco_rlog_leader_died(core->log, now->id);
+    MYCO_METRIC_SET(
+        core->env->metrics, MEMBERS_ALIVE, myco_swim_count(core->swim, MYCO_MEMBER_ALIVE));
+    hint_leader(core);
+    if (core->council) myco_council_poke(core->council);
+    core_refresh_soon(core);
+}
+
+static void on_impostor(uint64_t generation, void *data)
+{
+    struct myco_core *core = data;
+    MYCO_ERROR(core->env->log, "hypha", "another process has this node's identity",
+        "generation=%llu", (unsigned long long)generation);
+    core->failed = true;
+    if (core->events.on_failed)
+        core->events.on_failed(MYCO_EDENIED,
+            "another process runs with this node's identity: its data folder is a copy",
+            core->events.data);
+}
+
+/* ── transport ── */
+
+static void on_up(uint64_t peer, uint64_t generation, uint64_t features, void *data)
+{
+    struct myco_core *core = data;
+    (void)features;
+    uint64_t *slot = myco_map_get(&core->up, peer);
+    if (!slot) myco_map_put(&core->up, peer, slot = myco_alloc(sizeof *slot));
+    *slot = generation;
+    MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
+    myco_bus_peer_up(core->bus, peer);
+    core_hyphae_peer_up(core, peer, generation);
+    core_refresh_soon(core);
+}
+
+static void on_down(uint64_t peer, bool was_up, enum myco_down_reason reason, void *data)
+{
+    struct myco_core *core = data;
+    if (was_up) {
+        myco_free(myco_map_del(&core->up, peer));
+        MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
+        myco_bus_peer_down(core->bus, peer);
+        core_hyphae_peer_down(core, peer);
+        core_ops_peer_down(core, peer);
+    }
+    const struct myco_member *member = myco_swim_get(core->swim, peer);
+    if (!member) return;
+    if (reason == MYCO_DOWN_REFUSED)
+        myco_swim_refused(core->swim, peer, member->generation);
+    else if (reason != MYCO_DOWN_CLOSED)
+        myco_swim_hint(core->swim, peer);
+}
+
+static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, void *data)
+{
+    struct myco_core *core = data;
+    switch (type) {
+    case MYCO_MESSAGE_RAFT:
+    case MYCO_MESSAGE_RAFT_BULK: myco_rlog_receive(core->log, peer, payload); return;
+    case MYCO_MESSAGE_PLEDGE: myco_bootstrap_receive(core->bootstrap, peer, payload); return;
+    case MYCO_MESSAGE_SUBMIT:
+    case MYCO_MESSAGE_SUBMIT_REFUSED:
+        myco_commands_receive(core->commands, peer, type, payload);
+        return;
+    case MYCO_MESSAGE_LEASE: myco_lease_receive(core->lease, peer, payload); return;
+    case MYCO_MESSAGE_HYPHA:
+    case MYCO_MESSAGE_HYPHA_BULK: core_hyphae_receive(core, peer, payload); return;
+    case MYCO_MESSAGE_REQUEST: core_serve_request(core, peer, payload); return;
+    case MYCO_MESSAGE_RESPONSE: core_ops_response(core, peer, payload); return;
+    case MYCO_MESSAGE_INTEREST:
+    case MYCO_MESSAGE_PUBLISH: myco_bus_receive(core->bus, peer, type, payload); return;
+    case MYCO_MESSAGE_PERSIST: core_persist_receive(core, peer, payload); return;
+    default: MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
+    }
+}
+
+static void on_drain(uint64_t peer, enum myco_lane lane, void *data)
+{
+    (void)lane;
+    core_hyphae_drained(data, peer);
+}
+
+struct myco_transport_events myco_core_transport_events(struct myco_core *core)
+{
+    return (struct myco_transport_events){on_up, on_down, on_message, on_drain, core};
+}
+
+static void on_datagram(const struct myco_addr *from, struct myco_slice bytes, void *data)
+{
+    struct myco_core *core = data;
+    if (core->swim) myco_swim_receive(core->swim, from, bytes);
+}
+
+/* ── what follows from changes, gathered: once a turn of the loop ── */
+
+static bool is_ready(struct myco_core *core)
+{
+    if (!core->joined || !core->state->cluster || core->failed) return false;
+    size_t members = 0;
+    MYCO_MAP_EACH (struct myco_member_record, member, &core->state->members)
+        members += !member->left;
+    return members >= core->options.expect || core->ready;
+}
+
+static void check_ready(struct myco_core *core)
+{
+    if (core->ready || !is_ready(core)) return;
+    core->ready = true;
+    MYCO_INFO(core->env->log, "hypha", "ready", "cluster=%s members=%u", core->cluster,
+        core->state->members.count);
+    if (core->events.on_ready) core->events.on_ready(core->events.data);
+}
+
+static void refresh(void *data)
+{
+    struct myco_core *core = data;
+    core->refresh_due = false;
+    if (!core->swim) return;
+    myco_lease_hold(core->lease, core_hyphae_primary_count(core) + core_duties_held(core) > 0);
+    tell_meta(core);
+    core_birth(core);
+    check_ready(core);
+    core_ops_retry(core);
+}
+
+void core_refresh_soon(struct myco_core *core)
+{
+    if (core->refresh_due || !core->swim) return;
+    core->refresh_due = true;
+    myco_defer(core->env, &core->refresh, refresh, core);
+}
+
+/* ── joining ── */
+
+static void joined(const struct myco_result *result, void *data)
+{
+    struct myco_core *core = data;
+    core->join_sent = false;
+    if (result->status == MYCO_ECLOSED) return;
+    if (result->status == MYCO_EDENIED) {
+        core->failed = true;
+        if (core->events.on_failed)
+            core->events.on_failed(result->status, result->message, core->events.data);
+        return;
+    }
+    if (result->status) return; /* asked again */
+    core->joined = true;
+    core_hyphae_sync_all(core);
+    static const char *const subsystems[] = {"mycel", "cytoplasm"};
+    for (int i = 0; i < 2; i++) {
+        struct myco_buf body = {0};
+        myco_command_name(&body, subsystems[i]);
+        myco_commands_submit(core->commands, MYCO_COMMAND_CAMPAIGN, &body, 60000, NULL, NULL);
+    }
+    core_refresh_soon(core);
+}
+
+static void join(void *data)
+{
+    struct myco_core *core = data;
+    if (core->joined || core->join_sent || core->failed || !myco_commands_leader(core->commands))
+        return;
+    if (myco_rlog_is_leader(core->log) && !myco_rlog_is_established(core->log)) return;
+    if (!core->state->cluster && myco_rlog_is_leader(core->log)) return; /* first the birth */
+    struct myco_member_record member = {.addr = core->addr};
+    struct myco_buf body = {0};
+    myco_text_copy(member.name, sizeof member.name, core->name);
+    myco_text_copy(member.labels, sizeof member.labels, core->labels);
+    myco_command_join(&body, &member, core->clean);
+    core->join_sent = true;
+    myco_core_submit(core, MYCO_COMMAND_JOIN, &body, 5000, joined, core);
+}
+
+void myco_core_join(struct myco_core *core, const struct myco_addr *addr)
+{
+    myco_swim_join(core->swim, addr);
+}
+
+/* ── leaving ── */
+
+static void left(void *data)
+{
+    struct myco_core *core = data;
+    void (*done)(void *) = core->left;
+    core->left = NULL;
+    if (done) done(core->left_data);
+}
+
+static void close_journal(void *data)
+{
+    struct myco_core *core = data;
+    struct myco_journal *journal = core->journal;
+    core->journal = NULL;
+    if (journal)
+        myco_journal_close(journal, left, core);
+    else
+        left(core);
+}
+
+static void say_goodbye(const struct myco_result *result, void *data)
+{
+    struct myco_core *core = data;
+    (void)result;
+    if (myco_rlog_is_leader(core->log)) myco_rlog_transfer(core->log, 0);
+    myco_swim_leave(core->swim);
+    core_persist_flush(core, close_journal, core);
+}
+
+/* Hand over, then LEAVE, then goodbye: each once, driven by the tick. */
+static void leave_step(struct myco_core *core)
+{
+    if (!core->leaving || !core->left || core->leave_deadline_ms == UINT64_MAX) return;
+    bool late = myco_now_ms(core->env) >= core->leave_deadline_ms;
+    bool more = core->joined && core->up.count && core_hyphae_hand_over(core, true);
+    if (more && !late) return;
+    if (late && more)
+        MYCO_WARN(core->env->log, "hypha", "left without handing everything over", "primaries=%u",
+            core_hyphae_primary_count(core));
+    core->leave_deadline_ms = UINT64_MAX;
+    if (!core->joined || !core->up.count) {
+        struct myco_result none = {0};
+        say_goodbye(&none, core);
+        return;
+    }
+    struct myco_buf body = {0};
+    myco_core_submit(core, MYCO_COMMAND_LEAVE, &body, 1000, say_goodbye, core);
+}
+
+void myco_core_leave(
+    struct myco_core *core, unsigned deadline_ms, void (*done)(void *data), void *data)
+{
+    core->leaving = true;
+    core->left = done;
+    core->left_data = data;
+    core->leave_deadline_ms = myco_now_ms(core->env) + deadline_ms;
+    core_duties_close(core);
+}
+
+/* ── the clock ── */
+
+static void tick(void *data)
+{
+    struct myco_core *core = data;
+    MYCO_METRIC_SET(core->env->metrics, RAFT_TERM, myco_rlog_term(core->log));
+    MYCO_METRIC_SET(core->env->metrics, RAFT_COMMIT, myco_rlog_commit_index(core->log));
+    myco_domain_poll(core->domain);
+    core_hyphae_tick(core);
+    if (!core->leaving) core_hyphae_hand_over(core, false);
+    core_serve_sweep(core);
+    leave_step(core);
+    core_refresh_soon(core);
+}
+
+static void lease_changed(void *data)
+{
+    struct myco_core *core = data;
+    core_duties_lease(core);
+    core_ops_retry(core);
+}
+
+static void formed(void *data)
+{
+    core_refresh_soon(data);
+}
+
+/* ── opening and closing ── */
+
+int myco_core_open(const struct myco_core_options *options, const struct myco_identity *identity,
+    const struct myco_core_events *events, struct myco_core **core_out, struct myco_err *err)
+{
+    struct myco_core *core = myco_alloc(sizeof *core);
+    core->options = *options;
+    core->events = *events;
+    core->identity = *identity;
+    core->env = options->env;
+    core->clean = true;
+    if (!core->options.lease_ms) core->options.lease_ms = LEASE_MS;
+    if (!core->options.timeout_ms) core->options.timeout_ms = TIMEOUT_MS;
+    if (!core->options.value_size_max) core->options.value_size_max = MYCO_VALUE_SIZE_MAX;
+    myco_text_copy(core->name, sizeof core->name, options->name);
+    myco_text_copy(core->cluster, sizeof core->cluster, options->cluster);
+    myco_text_copy(core->labels, sizeof core->labels, options->labels ? options->labels : "");
+    myco_list_init(&core->dirty);
+    myco_list_init(&core->waiting);
+    myco_list_init(&core->campaigns);
+    myco_list_init(&core->inbox);
+    core->domain = myco_domain_new();
+    core->started_ms = myco_now_ms(core->env);
+
+    struct myco_state_events state_events = core_state_events(core);
+    core->state = myco_state_new(&state_events);
+    core->commands = myco_commands_new(core->env, identity->id, identity->generation,
+        &(struct myco_commands_events){send_command, core});
+    core->lease = myco_lease_new(core->env, identity->id,
+        &(struct myco_lease_events){send_lease, lease_changed, lease_changed, core});
+    core->bus = myco_bus_new(core->env, identity->id, &(struct myco_bus_events){send_bus, core});
+    core->persist = core_persist_new(core);
+    myco_timer_init(&core->tick, core->env, tick, core);
+    myco_timer_init(&core->retry, core->env, core_ops_retry, core);
+    myco_timer_init(&core->joining, core->env, join, core);
+
+    struct myco_rlog_options log_options = {
+        .env = core->env, .disk = options->disk, .folder = "consensus", .self = identity->id};
+    struct myco_rlog_events log_events = core_log_events(core);
+    int rc = myco_rlog_open(&log_options, &log_events, &core->log, err);
+    if (rc == 0) rc = core_hyphae_open(core, err);
+    if (rc) {
+        myco_core_free(core);
+        return rc;
+    }
+    *core_out = core;
+    return 0;
+}
+
+static void start_bootstrap(struct myco_core *core)
+{
+    struct myco_err err = {0};
+    struct myco_bootstrap_options options = {.env = core->env,
+        .disk = core->options.disk,
+        .swim = core->swim,
+        .log = core->log,
+        .self = core->identity.id,
+        .expect = core->options.expect,
+        .send = send_pledge,
+        .formed = formed,
+        .data = core};
+    int rc = myco_bootstrap_new(&options, &core->bootstrap, &err);
+    if (rc && core->events.on_failed) core->events.on_failed(rc, err.message, core->events.data);
+}
+
+void myco_core_start(
+    struct myco_core *core, struct myco_transport *transport, const struct myco_addr *addr)
+{
+    core->transport = transport;
+    core->addr = *addr;
+    struct myco_swim_options swim = {.cluster = core->identity.cluster,
+        .id = core->identity.id,
+        .generation = core->identity.generation,
+        .name = core->name,
+        .addr = *addr};
+    core->swim = myco_swim_new(core->env, &swim,
+        &(struct myco_swim_events){
+            .on_member = on_member, .on_impostor = on_impostor, .data = core});
+    core->env->on_datagram_data = core;
+    core->env->on_datagram = on_datagram;
+    struct myco_council_options council = {.env = core->env,
+        .log = core->log,
+        .state = core->state,
+        .swim = core->swim,
+        .lease = core->lease,
+        .policy = core->options.policy,
+        .self = core->identity.id,
+        .generation = core->identity.generation};
+    core->council = myco_council_new(&council);
+    start_bootstrap(core);
+    myco_commands_start(core->commands, core->log);
+    if (core->state->cluster) myco_lease_start(core->lease, core->log, core->state->lease_ms);
+    myco_timer_start(&core->tick, TICK_MS, TICK_MS);
+    myco_timer_start(&core->retry, RETRY_MS, RETRY_MS);
+    myco_timer_start(&core->joining, 1, 20);
+    tell_meta(core);
+    core_refresh_soon(core);
+}
+
+void myco_core_free(struct myco_core *core)
+{
+    if (!core) return;
+    core->env->on_datagram = NULL;
+    myco_timer_stop(&core->tick);
+    myco_timer_stop(&core->retry);
+    myco_timer_stop(&core->joining);
+    myco_defer_cancel(&core->refresh);
+    core->refresh_due = true; /* nothing is deferred any more */
+    core_persist_free(core->persist);
+    core->persist = NULL;
+    core_ops_close(core);
+    core_hyphae_close(core);
+    myco_commands_free(core->commands);
+    core_duties_close(core);
+    myco_council_free(core->council);
+    myco_bootstrap_free(core->bootstrap);
+    if (core->log) myco_rlog_close(core->log);
+    myco_lease_free(core->lease);
+    myco_bus_free(core->bus);
+    if (core->swim) myco_swim_free(core->swim);
+    myco_state_free(core->state);
+    myco_domain_free(core->domain);
+    MYCO_MAP_EACH (uint64_t, generation, &core->up) myco_free(generation);
+    myco_map_free(&core->up);
+    myco_free(core);
+}
+
+bool myco_core_ready(const struct myco_core *core)
+{
+    return core->ready;
+}
+
+struct myco_bus *myco_core_bus(struct myco_core *core)
+{
+    return core->bus;
+}
+
+const struct myco_state *myco_core_state(const struct myco_core *core)
+{
+    return core->state;
+}
+
+const struct myco_identity *myco_core_identity(const struct myco_core *core)
+{
+    return &core->identity;
+}
+
+struct myco_rlog *myco_core_log(struct myco_core *core)
+{
+    return core->log;
+}
+
+struct myco_lease *myco_core_lease(struct myco_core *core)
+{
+    return core->lease;
+}

@@ -1,0 +1,128 @@
+/* One node, wired: gossip, consensus, hyphae, events and the object store over env/, without Lua
+ * and without threads. The same core runs under libuv (host/node.c) and in the simulator
+ * (host/sim.c). Loop thread only.
+ *
+ *   transport ─ on_message ─→ dispatch ─→ the subsystem's step ─ effects ─→ transport, disk, the
+ * caller's callback a put: route by the placement table → REQUEST to the primary (or here) → hypha
+ * → journal and backups → answer */
+#ifndef MYCO_HOST_CORE_H
+#define MYCO_HOST_CORE_H
+
+#include "consensus/bootstrap.h"
+#include "consensus/commands.h"
+#include "consensus/council.h"
+#include "consensus/lease.h"
+#include "consensus/log.h"
+#include "consensus/policy.h"
+#include "consensus/state.h"
+#include "env/disk.h"
+#include "env/env.h"
+#include "env/transport.h"
+#include "gossip/swim.h"
+#include "object/object.h"
+#include "store/hypha.h"
+#include "store/journal.h"
+#include "stream/bus.h"
+
+#define MYCO_JOINS_MAX 64
+
+struct myco_core;
+
+/* What a node is, in its data folder (file `node`). */
+struct myco_identity {
+    uint64_t id;         /* random, for the life of the folder */
+    uint64_t generation; /* rises with every start, synced before any networking */
+    uint64_t cluster;    /* hash of the cluster's name */
+};
+
+struct myco_core_options {
+    struct myco_env *env;
+    struct myco_disk *disk;         /* the data folder */
+    struct myco_object *store;      /* NULL: none; borrowed */
+    struct myco_policy_port policy; /* ask NULL: the built-in rules */
+    const char *name, *cluster, *labels;
+    uint32_t expect;
+    uint32_t lease_ms, timeout_ms, value_size_max;
+};
+
+struct myco_core_events {
+    void (*on_ready)(void *data); /* member of a cluster, and can serve */
+    void (*on_failed)(int status, const char *message, void *data); /* takes no part any more */
+    /* For checkers: every acknowledgement, grant and epoch as it happens; NULL: off. */
+    void (*on_trace)(const char *what, uint64_t a, uint64_t b, uint64_t c, void *data);
+    void *data;
+};
+
+/* Loads or makes the identity, with a new generation. EWRONGCLUSTER, ECORRUPT. Blocking. */
+int myco_identity_load(struct myco_disk *disk, struct myco_env *env, const char *cluster,
+    struct myco_identity *identity, struct myco_err *err);
+
+/* Recovers what lies on disk (blocking). *core is given. */
+int myco_core_open(const struct myco_core_options *options, const struct myco_identity *identity,
+    const struct myco_core_events *events, struct myco_core **core, struct myco_err *err);
+/* Joins the world. `addr` is what peers dial. */
+void myco_core_start(
+    struct myco_core *core, struct myco_transport *transport, const struct myco_addr *addr);
+void myco_core_join(struct myco_core *core, const struct myco_addr *addr);
+struct myco_transport_events myco_core_transport_events(struct myco_core *core);
+/* Hands over, says goodbye, flushes; then calls back (at the latest after deadline_ms). */
+void myco_core_leave(
+    struct myco_core *core, unsigned deadline_ms, void (*left)(void *data), void *data);
+/* Frees at once; what is pending ends with ECLOSED. After leave, or when the process shall look
+ * killed. */
+void myco_core_free(struct myco_core *core);
+bool myco_core_ready(const struct myco_core *core);
+
+/* ── Mycel ── */
+
+enum myco_request {
+    MYCO_REQUEST_GET = 1,
+    MYCO_REQUEST_PUT,
+    MYCO_REQUEST_DEL,
+    MYCO_REQUEST_COUNT,
+    MYCO_REQUEST_SCAN
+};
+
+/* Creates or finds; answered with the septum's id in result->version. */
+void myco_core_septum(struct myco_core *core, const char *name, const char *spec,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
+/* Key and value are copied. */
+void myco_core_get(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
+void myco_core_put(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);
+void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    const struct myco_put_options *options, myco_result_cb cb, void *data);
+void myco_core_count(
+    struct myco_core *core, uint64_t septum, unsigned timeout_ms, myco_result_cb cb, void *data);
+void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice prefix,
+    struct myco_slice cursor, unsigned limit, bool keys_only, unsigned timeout_ms, myco_page_cb cb,
+    void *data);
+
+/* ── Cytoplasm ── */
+
+struct myco_bus *myco_core_bus(struct myco_core *core);
+void myco_core_request(struct myco_core *core, struct myco_slice subject, struct myco_slice data,
+    unsigned timeout_ms, myco_result_cb cb, void *cb_data);
+
+/* ── Nodosum ── */
+
+struct myco_campaign;
+struct myco_campaign *myco_core_campaign(
+    struct myco_core *core, const char *name, myco_duty_cb cb, void *data);
+void myco_core_resign(struct myco_campaign *campaign); /* no callback after it */
+void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *body,
+    unsigned timeout_ms, myco_result_cb cb, void *data); /* value → version */
+
+/* ── Looking in ── */
+
+int myco_core_inspect(
+    struct myco_core *core, const char *topic, struct myco_buf *out); /* ENOTFOUND */
+const struct myco_state *myco_core_state(const struct myco_core *core);
+const struct myco_identity *myco_core_identity(const struct myco_core *core);
+struct myco_hypha *myco_core_hypha(
+    struct myco_core *core, uint64_t septum, uint32_t hypha); /* NULL: no copy here */
+struct myco_rlog *myco_core_log(struct myco_core *core);
+struct myco_lease *myco_core_lease(struct myco_core *core);
+
+#endif

@@ -1,0 +1,514 @@
+/* Operations asked on this node: routed to the primary of their hypha, tried again while they
+ * certainly did not happen, until they are answered or their deadline passes. A write whose primary
+ * went away after it was sent ends EUNKNOWN. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "host/core_internal.h"
+
+#define OPS_MAX        65536
+#define SCAN_LIMIT     1000
+#define SCAN_LIMIT_MAX 10000
+#define SCAN_BYTES_MAX (4u * 1024 * 1024)
+
+enum where { WAITING, SENT, LOCAL };
+
+struct core_op {
+    struct myco_list link; /* core->waiting */
+    struct myco_core *core;
+    enum where where;
+    enum myco_request what;
+    uint64_t septum;
+    uint32_t hypha;
+    struct myco_buf key, value; /* SCAN: prefix and after */
+    struct myco_put_options put;
+    uint32_t limit;
+    bool keys_only;
+    uint64_t deadline_ns, request, token, sent_to;
+    myco_result_cb cb;
+    void *data;
+    /* answered before the call that asked returned: told on a later turn */
+    bool starting;
+    struct myco_deferred later;
+    struct myco_result result;
+    struct myco_buf kept;
+    char message[160];
+};
+
+static bool is_write(const struct core_op *op)
+{
+    return op->what == MYCO_REQUEST_PUT || op->what == MYCO_REQUEST_DEL;
+}
+
+static void tell(void *data)
+{
+    struct core_op *op = data;
+    myco_list_remove(&op->link);
+    op->cb(&op->result, op->data);
+    myco_buf_free(&op->key);
+    myco_buf_free(&op->value);
+    myco_buf_free(&op->kept);
+    myco_free(op);
+}
+
+static void finish(struct core_op *op, const struct myco_result *result)
+{
+    if (op->request) myco_map_del(&op->core->requests, op->request);
+    struct core_token *token = op->token ? myco_map_get(&op->core->tokens, op->token) : NULL;
+    if (token) {
+        token->op = NULL; /* the hypha still answers it: nobody waits any more */
+        token->sweep = true;
+    }
+    op->request = op->token = 0;
+    op->result = *result;
+    if (!op->starting) {
+        tell(op);
+        return;
+    }
+    myco_buf_bytes(&op->kept, result->value.data, result->value.size);
+    op->result.value = myco_buf_as_slice(&op->kept);
+    snprintf(op->message, sizeof op->message, "%s", result->message ? result->message : "");
+    op->result.message = op->message;
+    myco_defer(op->core->env, &op->later, tell, op);
+}
+
+static void fail(struct core_op *op, int status, const char *message)
+{
+    struct myco_result result = {.status = status, .message = message};
+    finish(op, &result);
+}
+
+static void wait_again(struct core_op *op)
+{
+    if (op->request) myco_map_del(&op->core->requests, op->request);
+    op->request = op->token = op->sent_to = 0;
+    op->where = WAITING;
+}
+
+/* Statuses that say that it did not happen, and may at another node or a little later. */
+static bool again(int status)
+{
+    return status == MYCO_EUNAVAILABLE || status == MYCO_ENOTLEADER || status == MYCO_EFULL ||
+           status == MYCO_ENOTCONN;
+}
+
+void core_op_answered(struct core_op *op, int status, const char *message, uint64_t version)
+{
+    if (again(status)) {
+        wait_again(op);
+        return;
+    }
+    struct myco_result result = {.status = status,
+        .message = message && *message ? message
+                   : status            ? myco_strerror(status)
+                                       : "",
+        .version = version};
+    finish(op, &result);
+}
+
+/* ── here ── */
+
+static void get_here(struct core_op *op, struct core_hypha *copy)
+{
+    struct myco_table_item item;
+    uint64_t now = core_expiry_now(copy);
+    MYCO_METRIC_ADD(op->core->env->metrics, GETS, 1);
+    bool found = myco_table_find(myco_hypha_table(copy->hypha), myco_buf_as_slice(&op->key), &item);
+    if (!found || (item.expires_ms && item.expires_ms <= now)) {
+        fail(op, MYCO_ENOTFOUND, myco_strerror(MYCO_ENOTFOUND));
+        return;
+    }
+    struct myco_result result = {.message = "",
+        .value = item.value,
+        .version = item.version,
+        .expires_in_ms = item.expires_ms ? item.expires_ms - now : 0};
+    finish(op, &result);
+}
+
+static void here(struct core_op *op)
+{
+    struct core_hypha *copy;
+    int rc = core_serve_table(op->core, op->septum, op->hypha, &copy);
+    if (rc) return; /* not yet: stays waiting */
+    if (op->what == MYCO_REQUEST_GET) {
+        get_here(op, copy);
+    } else if (op->what == MYCO_REQUEST_COUNT) {
+        struct myco_result result = {.message = "",
+            .count = myco_table_count_live(myco_hypha_table(copy->hypha), core_expiry_now(copy))};
+        finish(op, &result);
+    } else if (op->what == MYCO_REQUEST_SCAN) {
+        struct myco_buf page = {0};
+        core_serve_scan(copy, myco_buf_as_slice(&op->key), myco_buf_as_slice(&op->value), op->limit,
+            op->keys_only, &page);
+        struct myco_result result = {.message = "", .value = myco_buf_as_slice(&page)};
+        finish(op, &result);
+        myco_buf_free(&page);
+    } else {
+        struct core_token token = {.op = op};
+        op->where = LOCAL;
+        op->token = op->core->next_token + 1; /* what core_serve_write gives next */
+        rc = core_serve_write(op->core, copy, op->what, myco_buf_as_slice(&op->key),
+            myco_buf_as_slice(&op->value), &op->put, &token);
+        if (rc) {
+            op->token = 0;
+            core_op_answered(op, rc, NULL, 0);
+        }
+    }
+}
+
+/* ── there ── u64 request, u8 what, u64 septum, u32 hypha, slice key, slice value, then what the
+ * kind needs */
+
+static void there(struct core_op *op, uint64_t primary)
+{
+    struct myco_core *core = op->core;
+    struct myco_buf out = {0};
+    op->request = ++core->next_request;
+    myco_buf_u64(&out, op->request);
+    myco_buf_u8(&out, (uint8_t)op->what);
+    myco_buf_u64(&out, op->septum);
+    myco_buf_u32(&out, op->hypha);
+    myco_buf_slice(&out, myco_buf_as_slice(&op->key));
+    myco_buf_slice(&out, myco_buf_as_slice(&op->value));
+    myco_buf_u64(&out, op->put.if_version);
+    myco_buf_u64(&out, op->put.ttl_ms);
+    myco_buf_u8(&out, op->put.if_absent);
+    myco_buf_u32(&out, op->limit);
+    myco_buf_u8(&out, op->keys_only);
+    int rc = core->transport->ops->send(
+        core->transport, primary, MYCO_LANE_DATA, MYCO_MESSAGE_REQUEST, &out);
+    if (rc) {
+        op->request = 0;
+        return;
+    }
+    op->where = SENT;
+    op->sent_to = primary;
+    myco_map_put(&core->requests, op->request, op);
+}
+
+static void attempt(struct core_op *op)
+{
+    struct myco_core *core = op->core;
+    const struct myco_septum_record *septum = myco_state_septum(core->state, op->septum);
+    if (!septum) {
+        fail(op, MYCO_ENOTFOUND, "no such septum");
+        return;
+    }
+    const struct myco_hypha_record *hypha = &septum->hyphae[op->hypha];
+    uint64_t primary = hypha->set.primary;
+    if (!primary || hypha->from_store || !core->joined) return;
+    if (is_write(op) && hypha->set.in_sync_count < septum->options.min_in_sync) return;
+    if (primary == core->identity.id)
+        here(op);
+    else if (core_is_up(core, primary))
+        there(op, primary);
+}
+
+/* ── again, and too late ── */
+
+static void late(struct core_op *op)
+{
+    char message[160];
+    const struct myco_septum_record *septum = myco_state_septum(op->core->state, op->septum);
+    if (op->where != WAITING) {
+        if (is_write(op))
+            fail(op, MYCO_EUNKNOWN, "no answer from the primary in time: it may have happened");
+        else
+            fail(op, MYCO_ETIMEDOUT, "no answer from the primary in time");
+        return;
+    }
+    const struct myco_set *set = septum ? &septum->hyphae[op->hypha].set : NULL;
+    const char *why = !set || !set->primary ? "no primary"
+                      : set->primary == op->core->identity.id
+                          ? "its primary, this node, does not serve yet"
+                      : !core_is_up(op->core, set->primary) ? "its primary can't be reached"
+                                                            : "its primary does not serve yet";
+    snprintf(message, sizeof message, "hypha %u of %s: %s (%u in sync)", op->hypha,
+        septum ? septum->name : "?", why, set ? set->in_sync_count : 0);
+    fail(op, MYCO_EUNAVAILABLE, message);
+}
+
+void core_ops_retry(void *data)
+{
+    struct myco_core *core = data;
+    uint64_t now = myco_now_ns(core->env);
+    MYCO_LIST_EACH (item, &core->waiting) {
+        struct core_op *op = MYCO_CONTAINER(item, struct core_op, link);
+        if (op->later.cb && op->result.message) continue; /* answered, and about to be told */
+        if (now >= op->deadline_ns)
+            late(op);
+        else if (op->where == WAITING)
+            attempt(op);
+    }
+}
+
+void core_ops_peer_down(struct myco_core *core, uint64_t node)
+{
+    MYCO_LIST_EACH (item, &core->waiting) {
+        struct core_op *op = MYCO_CONTAINER(item, struct core_op, link);
+        if (op->where != SENT || op->sent_to != node) continue;
+        if (is_write(op))
+            fail(op, MYCO_EUNKNOWN, "the connection to the primary broke: it may have happened");
+        else
+            wait_again(op);
+    }
+}
+
+void core_ops_close(struct myco_core *core)
+{
+    MYCO_LIST_EACH (item, &core->waiting) {
+        struct core_op *op = MYCO_CONTAINER(item, struct core_op, link);
+        myco_defer_cancel(&op->later);
+        op->starting = false;
+        if (op->result.message)
+            tell(op);
+        else
+            fail(op, op->where != WAITING && is_write(op) ? MYCO_EUNKNOWN : MYCO_ECLOSED,
+                "the node closes");
+    }
+    myco_map_free(&core->requests);
+    MYCO_MAP_EACH (struct core_token, token, &core->tokens) token->op = NULL;
+}
+
+/* ── answers ── u64 request, u32 status, u64 version, u64 expires_in_ms, u64 count, str message,
+ * slice value */
+
+void core_ops_response(struct myco_core *core, uint64_t from, struct myco_slice payload)
+{
+    struct myco_reader in = myco_reader(payload.data, payload.size);
+    struct core_op *op = myco_map_get(&core->requests, myco_read_u64(&in));
+    struct myco_result result = {.status = (int)myco_read_u32(&in)};
+    result.version = myco_read_u64(&in);
+    result.expires_in_ms = myco_read_u64(&in);
+    result.count = myco_read_u64(&in);
+    char message[160];
+    myco_read_str(&in, message, sizeof message);
+    result.value = myco_read_slice(&in);
+    if (in.bad || !op || op->sent_to != from) return;
+    if (again(result.status)) {
+        wait_again(op);
+        return;
+    }
+    result.message = message;
+    finish(op, &result);
+}
+
+/* ── asking ── */
+
+static struct core_op *make(struct myco_core *core, enum myco_request what, uint64_t septum,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    struct core_op *op = myco_alloc(sizeof *op);
+    op->core = core;
+    op->what = what;
+    op->septum = septum;
+    op->cb = cb;
+    op->data = data;
+    op->deadline_ns = myco_now_ns(core->env) +
+                      (uint64_t)(timeout_ms ? timeout_ms : core->options.timeout_ms) * 1000000;
+    myco_list_append(&core->waiting, &op->link);
+    return op;
+}
+
+static void start(struct core_op *op)
+{
+    op->starting = true;
+    if (op->core->requests.count >= OPS_MAX)
+        fail(op, MYCO_EFULL, "too many operations under way on this node");
+    else if (op->key.failed || op->value.failed)
+        fail(op, MYCO_ENOMEM, myco_strerror(MYCO_ENOMEM));
+    else if (op->core->leaving && !op->core->left)
+        fail(op, MYCO_ECLOSED, "the node closes");
+    else
+        attempt(op);
+    op->starting = false;
+}
+
+static void start_keyed(struct core_op *op, struct myco_slice key)
+{
+    const struct myco_septum_record *septum = myco_state_septum(op->core->state, op->septum);
+    op->hypha = septum ? myco_hypha_of(septum, key) : 0;
+    myco_buf_bytes(&op->key, key.data, key.size);
+    start(op);
+}
+
+void myco_core_get(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    start_keyed(make(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data), key);
+}
+
+void myco_core_put(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data)
+{
+    struct core_op *op =
+        make(core, MYCO_REQUEST_PUT, septum, options ? options->timeout_ms : 0, cb, data);
+    if (options) op->put = *options;
+    myco_buf_bytes(&op->value, value.data, value.size);
+    start_keyed(op, key);
+}
+
+void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    const struct myco_put_options *options, myco_result_cb cb, void *data)
+{
+    struct core_op *op =
+        make(core, MYCO_REQUEST_DEL, septum, options ? options->timeout_ms : 0, cb, data);
+    if (options) op->put = *options;
+    start_keyed(op, key);
+}
+
+/* ── counting: every hypha's primary, added up ── */
+
+struct count {
+    uint32_t left;
+    uint64_t sum;
+    int status;
+    char message[160];
+    myco_result_cb cb;
+    void *data;
+};
+
+static void counted(const struct myco_result *result, void *data)
+{
+    struct count *count = data;
+    count->sum += result->count;
+    if (result->status && !count->status) {
+        count->status = result->status;
+        snprintf(count->message, sizeof count->message, "%s", result->message);
+    }
+    if (--count->left) return;
+    struct myco_result total = {
+        .status = count->status, .message = count->message, .count = count->sum};
+    count->cb(&total, count->data);
+    myco_free(count);
+}
+
+void myco_core_count(
+    struct myco_core *core, uint64_t septum, unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    const struct myco_septum_record *record = myco_state_septum(core->state, septum);
+    struct count *count = myco_alloc(sizeof *count);
+    count->left = record ? record->options.hyphae : 1;
+    count->cb = cb;
+    count->data = data;
+    for (uint32_t h = 0, n = count->left; h < n; h++) {
+        struct core_op *op = make(core, MYCO_REQUEST_COUNT, septum, timeout_ms, counted, count);
+        op->hypha = h;
+        start(op);
+    }
+}
+
+/* ── scanning: hypha by hypha ── the cursor is the hypha (u32) and the last key */
+
+struct scan {
+    struct myco_core *core;
+    uint64_t septum, deadline_ns;
+    struct myco_buf prefix, after, items;
+    uint32_t hypha, hyphae, limit, count;
+    bool keys_only;
+    myco_page_cb cb;
+    void *data;
+};
+
+static void scan_next(struct scan *scan);
+
+static void scan_end(struct scan *scan, int status, const char *message)
+{
+    struct myco_reader in = myco_reader(scan->items.data, scan->items.size);
+    struct myco_scan_item *items = myco_alloc((scan->count + 1) * sizeof *items);
+    for (uint32_t i = 0; i < scan->count; i++) {
+        items[i].key = myco_read_slice(&in);
+        items[i].value = myco_read_slice(&in);
+        items[i].version = myco_read_u64(&in);
+    }
+    struct myco_buf cursor = {0};
+    if (scan->hypha < scan->hyphae && !status) {
+        myco_buf_u32(&cursor, scan->hypha);
+        myco_buf_bytes(&cursor, scan->after.data, scan->after.size);
+    }
+    struct myco_page page = {
+        status, message, items, status ? 0 : scan->count, myco_buf_as_slice(&cursor)};
+    scan->cb(&page, scan->data);
+    myco_free(items);
+    myco_buf_free(&cursor);
+    myco_buf_free(&scan->prefix);
+    myco_buf_free(&scan->after);
+    myco_buf_free(&scan->items);
+    myco_free(scan);
+}
+
+/* A page of one hypha: u32 count, u8 more, then items: slice key, slice value, u64 version */
+static void scanned(const struct myco_result *result, void *data)
+{
+    struct scan *scan = data;
+    if (result->status) {
+        scan_end(scan, result->status, result->message);
+        return;
+    }
+    struct myco_reader in = myco_reader(result->value.data, result->value.size);
+    uint32_t count = myco_read_u32(&in);
+    bool more = myco_read_u8(&in);
+    myco_buf_bytes(&scan->items, in.at, myco_read_left(&in));
+    struct myco_slice last = {NULL, 0};
+    for (uint32_t i = 0; i < count; i++) {
+        last = myco_read_slice(&in);
+        myco_read_slice(&in);
+        myco_read_u64(&in);
+    }
+    if (!myco_read_done(&in) || scan->items.failed) {
+        scan_end(scan, MYCO_EPROTO, "a page of a scan is malformed");
+        return;
+    }
+    scan->count += count;
+    myco_buf_clear(&scan->after);
+    if (more) {
+        myco_buf_bytes(&scan->after, last.data, last.size);
+    } else {
+        scan->hypha++;
+    }
+    if (scan->hypha >= scan->hyphae || scan->count >= scan->limit ||
+        scan->items.size >= SCAN_BYTES_MAX)
+        scan_end(scan, 0, "");
+    else
+        scan_next(scan);
+}
+
+static void scan_next(struct scan *scan)
+{
+    uint64_t now = myco_now_ns(scan->core->env);
+    uint64_t left_ms = scan->deadline_ns > now ? (scan->deadline_ns - now) / 1000000 : 0;
+    struct core_op *op = make(scan->core, MYCO_REQUEST_SCAN, scan->septum,
+        left_ms ? (unsigned)left_ms : 1, scanned, scan);
+    op->hypha = scan->hypha;
+    op->limit = scan->limit - scan->count;
+    op->keys_only = scan->keys_only;
+    myco_buf_bytes(&op->key, scan->prefix.data, scan->prefix.size);
+    myco_buf_bytes(&op->value, scan->after.data, scan->after.size);
+    start(op);
+}
+
+void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice prefix,
+    struct myco_slice cursor, unsigned limit, bool keys_only, unsigned timeout_ms, myco_page_cb cb,
+    void *data)
+{
+    const struct myco_septum_record *record = myco_state_septum(core->state, septum);
+    struct scan *scan = myco_alloc(sizeof *scan);
+    scan->core = core;
+    scan->septum = septum;
+    scan->hyphae = record ? record->options.hyphae : 1;
+    scan->limit = limit == 0 ? SCAN_LIMIT : limit > SCAN_LIMIT_MAX ? SCAN_LIMIT_MAX : limit;
+    scan->keys_only = keys_only;
+    scan->cb = cb;
+    scan->data = data;
+    scan->deadline_ns = myco_now_ns(core->env) +
+                        (uint64_t)(timeout_ms ? timeout_ms : core->options.timeout_ms) * 1000000;
+    myco_buf_bytes(&scan->prefix, prefix.data, prefix.size);
+    if (cursor.size >= 4) {
+        struct myco_reader in = myco_reader(cursor.data, cursor.size);
+        scan->hypha = myco_read_u32(&in);
+        myco_buf_bytes(&scan->after, in.at, myco_read_left(&in));
+        if (scan->hypha >= scan->hyphae) scan->hypha = scan->hyphae - 1;
+    }
+    scan_next(scan);
+}

@@ -1,0 +1,218 @@
+/* Duties: what this node stands for and leads, told to those who campaigned; and requests of
+ * Cytoplasm. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "host/core_internal.h"
+
+struct myco_campaign {
+    struct myco_list link;
+    struct myco_core *core;
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_duty_cb cb;
+    void *data;
+    bool told, held; /* what was said last */
+    uint64_t epoch, leader_id;
+    uint64_t released; /* epoch that was given up on the leader's wish */
+    struct myco_deferred later;
+};
+
+bool core_duty_held(struct myco_core *core, const char *name, uint64_t *epoch)
+{
+    const struct myco_election_record *election = myco_state_election(core->state, name);
+    if (!election || election->holder != core->identity.id ||
+        election->holder_generation != core->identity.generation)
+        return false;
+    if (core->leaving || !core->joined ||
+        (election->wanted && election->wanted != core->identity.id))
+        return false;
+    *epoch = election->epoch;
+    return myco_lease_valid(core->lease);
+}
+
+static const char *name_of(struct myco_core *core, uint64_t id)
+{
+    const struct myco_member_record *member = id ? myco_state_member(core->state, id) : NULL;
+    return member ? member->name : "";
+}
+
+static void tell(struct myco_campaign *campaign)
+{
+    struct myco_core *core = campaign->core;
+    const struct myco_election_record *election = myco_state_election(core->state, campaign->name);
+    uint64_t epoch = election ? election->epoch : 0, leader = election ? election->holder : 0;
+    bool held = core_duty_held(core, campaign->name, &epoch);
+    if (campaign->told && held == campaign->held && epoch == campaign->epoch &&
+        leader == campaign->leader_id)
+        return;
+    bool silent = !campaign->told && !held && !leader;
+    campaign->told = true;
+    campaign->held = held;
+    campaign->epoch = epoch;
+    campaign->leader_id = leader;
+    if (silent || !campaign->cb) return;
+    struct myco_duty duty = {campaign->name, held, epoch, name_of(core, leader)};
+    campaign->cb(&duty, campaign->data);
+}
+
+/* The leader wishes that another holds it: say lost first, then give it up (no lease wait for the
+ * next). */
+static void release(struct myco_core *core, const struct myco_election_record *election)
+{
+    struct myco_buf body = {0};
+    myco_command_release(&body, election->name, election->epoch);
+    myco_commands_submit(core->commands, MYCO_COMMAND_RELEASE, &body, 2000, NULL, NULL);
+}
+
+void core_duties_election(struct myco_core *core, const struct myco_election_record *election)
+{
+    bool ours = election->holder == core->identity.id &&
+                election->holder_generation == core->identity.generation;
+    if (ours && core->events.on_trace)
+        core->events.on_trace("granted", election->epoch,
+            myco_hash(election->name, strlen(election->name)), 0, core->events.data);
+    MYCO_LIST_EACH (item, &core->campaigns) {
+        struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
+        if (strcmp(campaign->name, election->name) == 0) tell(campaign);
+    }
+    if (ours && core->joined && election->wanted && election->wanted != core->identity.id)
+        release(core, election);
+}
+
+void core_duties_lease(struct myco_core *core)
+{
+    MYCO_LIST_EACH (item, &core->campaigns) tell(MYCO_CONTAINER(item, struct myco_campaign, link));
+}
+
+uint32_t core_duties_held(struct myco_core *core)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < core->state->election_count; i++)
+        held += core->state->elections[i]->holder == core->identity.id &&
+                core->state->elections[i]->holder_generation == core->identity.generation;
+    return held;
+}
+
+static bool campaigned(const struct myco_core *core, const char *name)
+{
+    MYCO_LIST_EACH (item, &core->campaigns)
+        if (strcmp(MYCO_CONTAINER(item, struct myco_campaign, link)->name, name) == 0) return true;
+    return false;
+}
+
+static void tell_later(void *data)
+{
+    tell(data);
+}
+
+struct myco_campaign *myco_core_campaign(
+    struct myco_core *core, const char *name, myco_duty_cb cb, void *data)
+{
+    struct myco_campaign *campaign = myco_alloc(sizeof *campaign);
+    bool first = !campaigned(core, name);
+    campaign->core = core;
+    campaign->cb = cb;
+    campaign->data = data;
+    myco_text_copy(campaign->name, sizeof campaign->name, name);
+    myco_list_append(&core->campaigns, &campaign->link);
+    if (first) {
+        struct myco_buf body = {0};
+        myco_command_name(&body, name);
+        myco_commands_submit(core->commands, MYCO_COMMAND_CAMPAIGN, &body, UINT32_MAX, NULL, NULL);
+    }
+    myco_defer(core->env, &campaign->later, tell_later, campaign);
+    return campaign;
+}
+
+void myco_core_resign(struct myco_campaign *campaign)
+{
+    struct myco_core *core = campaign->core;
+    myco_list_remove(&campaign->link);
+    myco_defer_cancel(&campaign->later);
+    if (!campaigned(core, campaign->name)) {
+        struct myco_buf body = {0};
+        myco_command_name(&body, campaign->name);
+        myco_commands_submit(core->commands, MYCO_COMMAND_RESIGN, &body, 10000, NULL, NULL);
+    }
+    myco_free(campaign);
+}
+
+/* Leaving: everything is lost now (core->leaving). Closing: the handles go with the core. */
+void core_duties_close(struct myco_core *core)
+{
+    core_duties_lease(core);
+    if (core->leaving && core->left) return;
+    struct myco_list *item;
+    while ((item = myco_list_pop(&core->campaigns))) {
+        struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
+        myco_defer_cancel(&campaign->later);
+        myco_free(campaign);
+    }
+    MYCO_LIST_EACH (link, &core->inbox) core_inbox_close(link);
+}
+
+/* ── commands as operations ── */
+
+struct submitted {
+    struct myco_core *core;
+    myco_result_cb cb;
+    void *data;
+    bool starting;
+};
+
+static void applied(const struct myco_command_result *result, void *data)
+{
+    struct submitted *submitted = data;
+    /* "Applied before" is a second copy of what we sent: it was done. */
+    int status = result->status == MYCO_EEXISTS && strcmp(result->message, "applied before") == 0
+                     ? 0
+                     : result->status;
+    const char *message = !status ? "" : *result->message ? result->message : myco_strerror(status);
+    struct myco_result told = {.status = status, .message = message, .version = result->value};
+    if (submitted->cb) submitted->cb(&told, submitted->data);
+    myco_free(submitted);
+}
+
+void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *body,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    struct submitted *submitted = myco_alloc(sizeof *submitted);
+    submitted->core = core;
+    submitted->cb = cb;
+    submitted->data = data;
+    int rc = myco_commands_submit(core->commands, kind, body,
+        timeout_ms ? timeout_ms : core->options.timeout_ms, applied, submitted);
+    if (rc == 0) return;
+    struct myco_command_result full = {.status = rc, .message = "too many commands under way"};
+    applied(&full, submitted);
+}
+
+/* ── a septum: created or found, and usable once its hyphae are placed ── */
+
+void myco_core_septum(struct myco_core *core, const char *name, const char *spec,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    struct myco_septum_options options;
+    struct myco_err err = {0};
+    struct myco_result result = {.message = ""};
+    const struct myco_septum_record *septum = myco_state_septum_named(core->state, name);
+    if (!spec) {
+        if (septum)
+            result.version = septum->id;
+        else
+            result.status = MYCO_ENOTFOUND, result.message = "no such septum";
+        cb(&result, data);
+        return;
+    }
+    if (myco_septum_options_parse(&options, spec, &err)) {
+        result.status = err.code;
+        result.message = err.message;
+        cb(&result, data);
+        return;
+    }
+    struct myco_buf body = {0};
+    myco_command_septum(&body, name, &options);
+    myco_core_submit(core, MYCO_COMMAND_SEPTUM, &body, timeout_ms, cb, data);
+}

@@ -1,0 +1,148 @@
+/* The inside of a core, for the files of host/core*.c, client.c, serve.c, duties.c, persist.c. */
+#ifndef MYCO_HOST_CORE_INTERNAL_H
+#define MYCO_HOST_CORE_INTERNAL_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "host/core.h"
+#include "object/chain.h"
+#include "wire/message.h"
+
+/* A copy of a hypha on this node. */
+struct core_hypha {
+    struct myco_core *core;
+    uint64_t septum;
+    uint32_t index;
+    uint64_t stream; /* of the journal: septum, level and index in one number */
+    struct myco_hypha *hypha;
+    struct myco_list dirty; /* waits for the journal */
+    uint64_t last_sequence; /* last record given to the journal */
+    uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
+    bool handing_over;
+    uint64_t uploaded; /* offset up to which the manifest holds it; persist.c's */
+    bool uploaded_known;
+};
+
+/* An operation of this node's own: tried until it is answered or its deadline passed. */
+struct core_op;
+
+/* A write that a hypha here works on: whom to answer. */
+struct core_token {
+    struct core_op *op;     /* local, or NULL */
+    uint64_t node, request; /* else: a remote node's request */
+    bool sweep;             /* nobody waits */
+};
+
+struct myco_core {
+    struct myco_core_options options;
+    struct myco_core_events events;
+    struct myco_identity identity;
+    struct myco_env *env;
+    struct myco_transport *transport;
+    struct myco_addr addr;
+    char name[MYCO_NAME_SIZE_MAX + 1], cluster[MYCO_NAME_SIZE_MAX + 1], labels[MYCO_LABELS_MAX + 1];
+
+    struct myco_swim *swim;
+    struct myco_rlog *log;
+    struct myco_state *state;
+    struct myco_lease *lease;
+    struct myco_commands *commands;
+    struct myco_council *council;
+    struct myco_bootstrap *bootstrap;
+    struct myco_bus *bus;
+    struct myco_journal *journal;
+    struct myco_domain *domain;
+    struct core_persist *persist;
+
+    struct myco_map hyphae; /* stream → struct core_hypha */
+    struct myco_list dirty;
+    struct myco_map tokens;   /* token → struct core_token */
+    struct myco_map requests; /* request → struct core_op, sent to a node */
+    struct myco_list waiting; /* ops that wait for a primary */
+    uint64_t next_token, next_request;
+    struct myco_list campaigns;
+    struct myco_list inbox; /* requests of Cytoplasm */
+    uint64_t next_inbox;
+    struct myco_bus_sub *inbox_sub;
+
+    struct myco_map up; /* peer → generation of those that are up (as uint64_t *) */
+    struct myco_timer tick, retry, joining;
+    struct myco_deferred refresh;
+    bool refresh_due, joined, join_sent, clean, ready, born_asked, leaving, failed;
+    uint64_t born_at_ms, leave_deadline_ms;
+    void (*left)(void *data);
+    void *left_data;
+    uint64_t meta_hash;
+    uint64_t sweep_at_ms, started_ms;
+};
+
+/* core.c */
+void core_refresh_soon(struct myco_core *core);
+void core_send(struct myco_core *core, uint64_t to, uint8_t type,
+    struct myco_buf *payload); /* takes; what can't go is dropped */
+bool core_is_up(struct myco_core *core, uint64_t node);
+
+/* core_state.c: what the log says */
+struct myco_state_events core_state_events(struct myco_core *core);
+struct myco_rlog_events core_log_events(struct myco_core *core);
+void core_birth(struct myco_core *core); /* as leader of a cluster that is not born yet */
+
+/* core_hyphae.c */
+int core_hyphae_open(struct myco_core *core, struct myco_err *err);
+void core_hyphae_close(struct myco_core *core);
+struct core_hypha *core_hypha_find(struct myco_core *core, uint64_t septum, uint32_t index);
+void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum,
+    uint32_t index); /* makes the copy here what the set says */
+void core_hyphae_sync_all(struct myco_core *core);
+void core_hyphae_tick(struct myco_core *core);
+void core_hyphae_peer_up(struct myco_core *core, uint64_t node, uint64_t generation);
+void core_hyphae_peer_down(struct myco_core *core, uint64_t node);
+void core_hyphae_drained(struct myco_core *core, uint64_t node);
+void core_hyphae_receive(struct myco_core *core, uint64_t from, struct myco_slice payload);
+bool core_hyphae_hand_over(
+    struct myco_core *core, bool all); /* returns whether anything is still to be handed over */
+uint32_t core_hyphae_primary_count(struct myco_core *core);
+void core_hypha_snapshot(struct core_hypha *copy); /* writes the journal's snapshot of it */
+
+/* core_client.c: operations asked here; core_serve.c: operations of primaries here */
+void core_ops_close(struct myco_core *core);
+void core_ops_retry(void *core);
+void core_ops_peer_down(struct myco_core *core, uint64_t node);
+void core_ops_response(struct myco_core *core, uint64_t from, struct myco_slice payload);
+void core_op_answered(struct core_op *op, int status, const char *message, uint64_t version);
+void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice payload);
+void core_serve_complete(struct myco_core *core, uint64_t token, int status, uint64_t version);
+/* 0: token's completion will follow; else the status now. */
+int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_request what,
+    struct myco_slice key, struct myco_slice value, const struct myco_put_options *options,
+    const struct core_token *token);
+int core_serve_table(struct myco_core *core, uint64_t septum, uint32_t index,
+    struct core_hypha **copy); /* may it be read here now? */
+/* One page: u32 count, u8 more, then items: slice key, slice value, u64 version. */
+void core_serve_scan(const struct core_hypha *copy, struct myco_slice prefix,
+    struct myco_slice after, uint32_t limit, bool keys_only, struct myco_buf *out);
+void core_serve_sweep(struct myco_core *core);
+uint64_t core_expiry_now(const struct core_hypha *copy);
+
+/* core_duties.c */
+void core_duties_election(struct myco_core *core, const struct myco_election_record *election);
+void core_duties_lease(struct myco_core *core); /* gained or lost */
+void core_duties_close(struct myco_core *core);
+uint32_t core_duties_held(struct myco_core *core);
+bool core_duty_held(struct myco_core *core, const char *name,
+    uint64_t *epoch); /* leads it now, under a valid lease */
+void core_inbox_close(struct myco_list *link);
+
+/* persist.c */
+struct core_persist *core_persist_new(struct myco_core *core);
+void core_persist_free(struct core_persist *persist);
+void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_slice payload);
+void core_persist_changed(struct myco_core *core); /* septa or the persistence policy */
+void core_persist_load(struct myco_core *core,
+    struct core_hypha *copy); /* from the store, for a set that is to be loaded */
+void core_persist_bury(struct myco_core *core,
+    struct myco_chain *chain); /* frees it later, outside of its callbacks */
+void core_persist_flush(struct myco_core *core, void (*done)(void *data), void *data);
+
+#endif

@@ -1,0 +1,227 @@
+/* Operations of primaries here: reads of their tables under the node's lease, writes into their
+ * logs. */
+#include <string.h>
+
+#include "host/core_internal.h"
+
+#define SWEEP_MS       250
+#define SWEEP_BUCKETS  64            /* of each hypha, each time */
+#define PAGE_BYTES_MAX (512u * 1024) /* of one answer to a scan */
+
+/* Expiry is judged by the log's time, which never runs back when the primary changes. */
+uint64_t core_expiry_now(const struct core_hypha *copy)
+{
+    return myco_hypha_log_time_ms(copy->hypha);
+}
+
+int core_serve_table(
+    struct myco_core *core, uint64_t septum, uint32_t index, struct core_hypha **copy)
+{
+    *copy = core_hypha_find(core, septum, index);
+    if (!*copy || (*copy)->loading_epoch || !myco_hypha_serving((*copy)->hypha))
+        return MYCO_EUNAVAILABLE;
+    return myco_lease_valid(core->lease) ? 0 : MYCO_EUNAVAILABLE;
+}
+
+static int give_token(struct myco_core *core, struct core_hypha *copy,
+    const struct myco_write *write, const struct core_token *token)
+{
+    struct core_token *kept = myco_memdup(token, sizeof *token);
+    uint64_t number = ++core->next_token;
+    myco_map_put(&core->tokens, number, kept);
+    int rc = myco_hypha_write(copy->hypha, write, number);
+    if (rc) {
+        myco_map_del(&core->tokens, number);
+        myco_free(kept);
+    }
+    return rc;
+}
+
+int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_request what,
+    struct myco_slice key, struct myco_slice value, const struct myco_put_options *options,
+    const struct core_token *token)
+{
+    const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
+    if (!septum) return MYCO_ENOTFOUND;
+    if (key.size == 0) return MYCO_EINVAL;
+    if (key.size > MYCO_KEY_SIZE_MAX || value.size > core->options.value_size_max)
+        return MYCO_ETOOBIG;
+    uint64_t ttl = options->ttl_ms ? options->ttl_ms : septum->options.ttl_ms;
+    struct myco_write write = {.op = what == MYCO_REQUEST_PUT ? MYCO_OP_PUT : MYCO_OP_DEL,
+        .key = key,
+        .value = value,
+        .expires_ms = ttl && what == MYCO_REQUEST_PUT ? core_expiry_now(copy) + ttl : 0,
+        .if_version = options->if_version,
+        .if_absent = options->if_absent};
+    MYCO_METRIC_ADD(core->env->metrics, PUTS, 1);
+    return give_token(core, copy, &write, token);
+}
+
+static void respond(
+    struct myco_core *core, uint64_t to, uint64_t request, const struct myco_result *result)
+{
+    struct myco_buf out = {0};
+    myco_buf_u64(&out, request);
+    myco_buf_u32(&out, (uint32_t)result->status);
+    myco_buf_u64(&out, result->version);
+    myco_buf_u64(&out, result->expires_in_ms);
+    myco_buf_u64(&out, result->count);
+    myco_buf_str(&out, result->message ? result->message : "");
+    myco_buf_slice(&out, result->value);
+    core_send(core, to, MYCO_MESSAGE_RESPONSE, &out);
+}
+
+void core_serve_complete(struct myco_core *core, uint64_t number, int status, uint64_t version)
+{
+    struct core_token *token = myco_map_del(&core->tokens, number);
+    if (!token) return;
+    if (core->events.on_trace && !status)
+        core->events.on_trace("ack", number, version, 0, core->events.data);
+    if (token->op) {
+        core_op_answered(token->op, status, NULL, version);
+    } else if (!token->sweep) {
+        struct myco_result result = {
+            .status = status, .message = status ? myco_strerror(status) : "", .version = version};
+        respond(core, token->node, token->request, &result);
+    }
+    myco_free(token);
+}
+
+/* ── pages of a scan ── */
+
+struct page {
+    struct myco_buf *out;
+    uint32_t count, limit;
+    bool keys_only, more;
+};
+
+static bool add_to_page(const struct myco_table_item *item, void *data)
+{
+    struct page *page = data;
+    if (page->count == page->limit ||
+        (page->count && page->out->size + item->key.size + item->value.size > PAGE_BYTES_MAX)) {
+        page->more = true;
+        return false;
+    }
+    myco_buf_slice(page->out, item->key);
+    myco_buf_slice(page->out, page->keys_only ? myco_bytes(NULL, 0) : item->value);
+    myco_buf_u64(page->out, item->version);
+    page->count++;
+    return true;
+}
+
+void core_serve_scan(const struct core_hypha *copy, struct myco_slice prefix,
+    struct myco_slice after, uint32_t limit, bool keys_only, struct myco_buf *out)
+{
+    struct page page = {.out = out, .limit = limit, .keys_only = keys_only};
+    myco_buf_u32(out, 0);
+    myco_buf_u8(out, 0);
+    if (!after.size) after.data = NULL;
+    myco_table_page(myco_hypha_table(copy->hypha), prefix, after, (size_t)limit + 1,
+        core_expiry_now(copy), add_to_page, &page);
+    if (out->failed) return;
+    memcpy(out->data, &page.count, 4);
+    out->data[4] = page.more;
+}
+
+/* ── requests of other nodes ── */
+
+static void serve_read(struct myco_core *core, uint64_t from, uint64_t request,
+    enum myco_request what, struct core_hypha *copy, struct myco_slice key, struct myco_slice value,
+    uint32_t limit, bool keys_only)
+{
+    struct myco_result result = {.message = ""};
+    struct myco_buf page = {0};
+    struct myco_table_item item;
+    uint64_t now = core_expiry_now(copy);
+    if (what == MYCO_REQUEST_GET) {
+        MYCO_METRIC_ADD(core->env->metrics, GETS, 1);
+        bool found = myco_table_find(myco_hypha_table(copy->hypha), key, &item) &&
+                     (!item.expires_ms || item.expires_ms > now);
+        if (found) {
+            result.value = item.value;
+            result.version = item.version;
+            result.expires_in_ms = item.expires_ms ? item.expires_ms - now : 0;
+        } else {
+            result.status = MYCO_ENOTFOUND;
+        }
+    } else if (what == MYCO_REQUEST_COUNT) {
+        result.count = myco_table_count_live(myco_hypha_table(copy->hypha), now);
+    } else {
+        core_serve_scan(copy, key, value, limit > 10000 ? 10000 : limit, keys_only, &page);
+        result.value = myco_buf_as_slice(&page);
+        if (page.failed) result.status = MYCO_ENOMEM;
+    }
+    respond(core, from, request, &result);
+    myco_buf_free(&page);
+}
+
+void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice payload)
+{
+    struct myco_reader in = myco_reader(payload.data, payload.size);
+    uint64_t request = myco_read_u64(&in);
+    enum myco_request what = (enum myco_request)myco_read_u8(&in);
+    uint64_t septum = myco_read_u64(&in);
+    uint32_t index = myco_read_u32(&in);
+    struct myco_slice key = myco_read_slice(&in), value = myco_read_slice(&in);
+    struct myco_put_options options = {.if_version = myco_read_u64(&in)};
+    options.ttl_ms = myco_read_u64(&in);
+    options.if_absent = myco_read_u8(&in);
+    uint32_t limit = myco_read_u32(&in);
+    bool keys_only = myco_read_u8(&in);
+    if (!myco_read_done(&in) || what < MYCO_REQUEST_GET || what > MYCO_REQUEST_SCAN) {
+        MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
+        return;
+    }
+    struct core_hypha *copy;
+    int rc = core_serve_table(core, septum, index, &copy);
+    if (rc == 0 && (what == MYCO_REQUEST_PUT || what == MYCO_REQUEST_DEL)) {
+        struct core_token token = {.node = from, .request = request};
+        rc = core_serve_write(core, copy, what, key, value, &options, &token);
+        if (rc == 0) return;
+    } else if (rc == 0) {
+        serve_read(core, from, request, what, copy, key, value, limit, keys_only);
+        return;
+    }
+    struct myco_result refused = {.status = rc, .message = myco_strerror(rc)};
+    respond(core, from, request, &refused);
+}
+
+/* ── expiry ── what has expired is deleted through the log, so that all copies agree */
+
+struct sweep {
+    struct myco_core *core;
+    struct core_hypha *copy;
+    struct myco_buf keys; /* the table must not change while it is swept */
+    uint32_t count;
+};
+
+static bool collect(const struct myco_table_item *item, void *data)
+{
+    struct sweep *sweep = data;
+    myco_buf_slice(&sweep->keys, item->key);
+    return ++sweep->count < 256;
+}
+
+void core_serve_sweep(struct myco_core *core)
+{
+    uint64_t now = myco_now_ms(core->env), keys = 0;
+    if (now < core->sweep_at_ms) return;
+    core->sweep_at_ms = now + SWEEP_MS;
+    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
+        if (copy->loading_epoch || !myco_hypha_serving(copy->hypha)) continue;
+        keys += myco_table_count(myco_hypha_table(copy->hypha));
+        struct sweep sweep = {.core = core, .copy = copy};
+        myco_table_sweep(
+            myco_hypha_table(copy->hypha), core_expiry_now(copy), SWEEP_BUCKETS, collect, &sweep);
+        struct myco_reader in = myco_reader(sweep.keys.data, sweep.keys.size);
+        while (myco_read_left(&in) && !in.bad) {
+            struct myco_write write = {
+                .op = MYCO_OP_DEL, .key = myco_read_slice(&in), .if_expired = true};
+            struct core_token token = {.sweep = true};
+            give_token(core, copy, &write, &token);
+        }
+        myco_buf_free(&sweep.keys);
+    }
+    MYCO_METRIC_SET(core->env->metrics, KEYS, keys);
+}

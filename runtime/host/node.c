@@ -1,0 +1,630 @@
+/* The life of a node: opening in order, closing in the opposite one; the loop thread; what is
+ * posted to it. */
+#include "host/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "host/lua_path.h"
+
+#define LEAVE_MS      10000
+#define PORT_TRIES    32
+#define SEED_RETRY_MS 5000
+
+/* ── posting ── */
+
+bool node_on_loop(const struct myco *node)
+{
+    return pthread_equal(node->thread, pthread_self());
+}
+
+int node_post(struct myco *node, struct node_post *post)
+{
+    if (__atomic_load_n(&node->closing, __ATOMIC_ACQUIRE)) return MYCO_ECLOSED;
+    struct node_post *head = __atomic_load_n(&node->posts, __ATOMIC_RELAXED);
+    do {
+        post->next = head;
+    } while (!__atomic_compare_exchange_n(
+        &node->posts, &head, post, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    if (!head) uv_async_send(&node->wake);
+    return 0;
+}
+
+static void run_posts(struct myco *node, bool closed)
+{
+    struct node_post *newest = __atomic_exchange_n(&node->posts, NULL, __ATOMIC_ACQUIRE),
+                     *oldest = NULL;
+    while (newest) { /* turn it round: first posted, first run */
+        struct node_post *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct node_post *next = oldest->next;
+        oldest->run(node, oldest, closed);
+        oldest = next;
+    }
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    run_posts(wake->data, false);
+}
+
+/* ── events of the core ── */
+
+static void on_ready(void *data)
+{
+    struct myco *node = data;
+    pthread_mutex_lock(&node->mutex);
+    node->ready = true;
+    pthread_cond_broadcast(&node->changed);
+    pthread_mutex_unlock(&node->mutex);
+    if (node->bridge) myco_bridge_ready(node->bridge);
+}
+
+static void on_failed(int status, const char *message, void *data)
+{
+    struct myco *node = data;
+    pthread_mutex_lock(&node->mutex);
+    node->failed = true;
+    myco_err(&node->fail_error, status, "%s", message);
+    pthread_cond_broadcast(&node->changed);
+    pthread_mutex_unlock(&node->mutex);
+}
+
+static void close_wake(void *data);
+
+/* ── seeds ── addresses as given; names are resolved, again until they are */
+
+struct lookup {
+    uv_getaddrinfo_t request;
+    struct myco *node;
+    struct node_seed *seed;
+};
+
+static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+{
+    struct lookup *lookup = MYCO_CONTAINER(request, struct lookup, request);
+    struct node_seed *seed = lookup->seed;
+    struct myco *node = lookup->node;
+    myco_free(lookup);
+    node->lookups--;
+    if (status == 0 && node->core && !node->closing) {
+        for (struct addrinfo *at = found; at; at = at->ai_next) {
+            struct myco_addr addr;
+            if (!myco_addr_from_sockaddr(&addr, at->ai_addr)) continue;
+            myco_core_join(node->core, &addr);
+            seed->joined = true;
+        }
+    }
+    uv_freeaddrinfo(found);
+    if (node->closing && !node->lookups && node->waits_for_lookups) close_wake(node);
+}
+
+static void join_seeds(void *data)
+{
+    struct myco *node = data;
+    bool more = false;
+    for (struct node_seed *seed = node->seeds; seed; seed = seed->next) {
+        char text[300];
+        struct myco_addr addr;
+        if (seed->joined) continue;
+        snprintf(text, sizeof text, strchr(seed->host, ':') ? "[%s]:%s" : "%s:%s", seed->host,
+            seed->port);
+        if (myco_addr_parse(&addr, text, NULL) == 0) {
+            myco_core_join(node->core, &addr);
+            seed->joined = true;
+            continue;
+        }
+        more = true;
+        struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+        struct lookup *lookup = myco_alloc(sizeof *lookup);
+        lookup->node = node;
+        lookup->seed = seed;
+        if (uv_getaddrinfo(node->loop, &lookup->request, resolved, seed->host, seed->port, &hints))
+            myco_free(lookup);
+        else
+            node->lookups++;
+    }
+    if (more) myco_timer_start(&node->seed_timer, SEED_RETRY_MS, 0);
+}
+
+static int add_seed(struct myco *node, const char *text, size_t size, struct myco_err *err)
+{
+    char word[300];
+    if (size == 0) return 0;
+    if (size >= sizeof word) return myco_err(err, MYCO_EINVAL, "join: an address is too long");
+    memcpy(word, text, size);
+    word[size] = 0;
+    char *colon = strrchr(word, ':');
+    if (!colon || !colon[1] || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        atoi(colon + 1) < 1 || atoi(colon + 1) > 65535)
+        return myco_err(err, MYCO_EINVAL, "join: '%s' is not HOST:PORT", word);
+    *colon = 0;
+    char *host = word;
+    if (*host == '[' && colon > word + 1 && colon[-1] == ']') {
+        host++;
+        colon[-1] = 0;
+    }
+    struct node_seed *seed = myco_alloc(sizeof *seed);
+    myco_text_copy(seed->host, sizeof seed->host, *host ? host : "127.0.0.1");
+    myco_text_copy(seed->port, sizeof seed->port, colon + 1);
+    seed->next = node->seeds;
+    node->seeds = seed;
+    return 0;
+}
+
+static int read_seeds(struct myco *node, struct myco_err *err)
+{
+    for (const char *at = node->join ? node->join : ""; *at; at += *at == ',') {
+        at += strspn(at, " ");
+        size_t size = strcspn(at, ", ");
+        int rc = add_seed(node, at, size, err);
+        if (rc) return rc;
+        at += size;
+        at += strspn(at, " ");
+    }
+    return 0;
+}
+
+/* ── opening, step by step; what a step made is closed by close_… below, whether or not the next
+ * worked ── */
+
+static int open_store(struct myco *node, struct myco_err *err)
+{
+    if (!node->store || !*node->store) return 0;
+    if (strncmp(node->store, "file:", 5) != 0 || !node->store[5])
+        return myco_err(
+            err, MYCO_EINVAL, "store: '%s' is not known; there is file:FOLDER", node->store);
+    const char *folder = node->store + 5;
+    if (strncmp(folder, "//", 2) == 0) folder += 2; /* file:///a is /a */
+    int rc = myco_uv_disk_open(node->loop, folder, &node->store_disk, err);
+    if (rc) return myco_err_wrap(err, "store %s", node->store);
+    node->object = myco_object_file(myco_uv_env(node->env), node->store_disk);
+    return 0;
+}
+
+/* Peers reach one port by TCP and UDP: where any free one will do, try until one is free in both.
+ */
+static int open_sockets(struct myco *node, struct myco_addr *bound, struct myco_err *err)
+{
+    struct myco_addr wanted;
+    int rc = myco_addr_parse(&wanted, node->listen, err);
+    if (rc) return myco_err_wrap(err, "listen");
+    for (int tries = 0; tries < PORT_TRIES; tries++) {
+        rc = myco_uv_env_open(
+            &node->env, node->loop, &wanted, bound, &node->log, &node->metrics, err);
+        if (rc) return myco_err_wrap(err, "listen %s (UDP)", node->listen);
+        if (!node->disk) rc = myco_uv_disk_open(node->loop, node->data, &node->disk, err);
+        if (rc == 0 && !node->identity.id) {
+            rc = myco_uv_disk_lock(node->disk, err);
+            if (rc == 0)
+                rc = myco_identity_load(
+                    node->disk, myco_uv_env(node->env), node->cluster, &node->identity, err);
+        }
+        if (rc) return myco_err_wrap(err, "data %s", node->data);
+        uv_tcp_t probe; /* is the same port free for TCP? */
+        struct sockaddr_storage address;
+        myco_addr_to_sockaddr(bound, &address);
+        rc = uv_tcp_init(node->loop, &probe);
+        if (rc == 0) rc = uv_tcp_bind(&probe, (struct sockaddr *)&address, 0);
+        if (rc == 0) rc = uv_listen((uv_stream_t *)&probe, 1, NULL);
+        uv_close((uv_handle_t *)&probe, NULL);
+        uv_run(node->loop, UV_RUN_NOWAIT);
+        if (rc != UV_EADDRINUSE || wanted.port) break;
+        myco_uv_env_close(node->env, NULL, NULL);
+        node->env = NULL;
+    }
+    return 0;
+}
+
+static int open_core(struct myco *node, const struct myco_addr *bound, struct myco_err *err)
+{
+    struct myco_core_options options = {.env = myco_uv_env(node->env),
+        .disk = node->disk,
+        .store = node->object,
+        .name = node->name,
+        .cluster = node->cluster,
+        .labels = node->labels,
+        .expect = node->options.expect,
+        .lease_ms = node->options.lease_ms,
+        .timeout_ms = node->options.timeout_ms,
+        .value_size_max = node->options.value_size_max};
+    if (node->policies) options.policy = myco_policies_port(node->policies);
+    int rc = myco_core_open(&options, &node->identity,
+        &(struct myco_core_events){.on_ready = on_ready, .on_failed = on_failed, .data = node},
+        &node->core, err);
+    if (rc) return myco_err_wrap(err, "data %s", node->data);
+    struct myco_net_options net = {.loop = node->loop,
+        .listen = *bound,
+        .id = node->identity.id,
+        .generation = node->identity.generation,
+        .name = node->name,
+        .cluster = node->identity.cluster,
+        .tls = node->tls,
+        .log = &node->log,
+        .metrics = &node->metrics};
+    struct myco_addr addr = *bound;
+    if (node->advertise && (rc = myco_addr_parse(&addr, node->advertise, err)))
+        return myco_err_wrap(err, "advertise");
+    if (!addr.port) addr.port = bound->port;
+    net.advertise = addr;
+    struct myco_transport_events events = myco_core_transport_events(node->core);
+    rc = myco_net_open(&net, &events, &node->net, NULL, err);
+    if (rc) return myco_err_wrap(err, "listen %s (TCP)", node->listen);
+    myco_addr_text(bound, node->listen_text);
+    myco_core_start(node->core, myco_net_transport(node->net), &addr);
+    return 0;
+}
+
+static int open_bridge(struct myco *node, struct myco_err *err)
+{
+    if (node->options.no_lua) return 0;
+    char folder[108];
+    if (!realpath(node->data, folder) ||
+        strlen(folder) + sizeof "/pulse.sock" > sizeof node->socket_path)
+        folder[0] = 0;
+    if (strlen(node->data) > 4096) return myco_err(err, MYCO_EINVAL, "data: the path is too long");
+    if (folder[0])
+        snprintf(node->socket_path, sizeof node->socket_path, "%.90s/pulse.sock", folder);
+    else
+        MYCO_WARN(&node->log, "pulse", "the data folder's path is too long for a Unix socket",
+            "data=%s", node->data);
+    struct myco_bridge_options options = {.loop = node->loop,
+        .node = node,
+        .lua_path = node->lua_path,
+        .admin = node->admin,
+        .socket = node->socket_path[0] ? node->socket_path : NULL,
+        .config = node->config,
+        .log = &node->log};
+    int rc = myco_bridge_open(&options, &node->bridge, err);
+    if (rc) return rc;
+    myco_text_copy(node->admin_text, sizeof node->admin_text, myco_bridge_admin(node->bridge));
+    return 0;
+}
+
+static int open_policies(struct myco *node, struct myco_err *err)
+{
+    if (node->options.no_lua) return 0;
+    char path[MYCO_LUA_PATH_MAX], folder[MYCO_LUA_PATH_MAX + 32];
+    int rc = myco_lua_path(node->lua_path, path, err);
+    if (rc) return rc;
+    myco_free(node->lua_path);
+    node->lua_path = myco_strdup(path);
+    snprintf(folder, sizeof folder, "%s/mycorrizal/policy", path);
+    return myco_policies_new(folder, &node->log, &node->policies, err);
+}
+
+static int open_all(struct myco *node, struct myco_err *err)
+{
+    struct myco_addr bound;
+    int rc = read_seeds(node, err);
+    if (rc == 0) rc = open_policies(node, err);
+    if (rc == 0) rc = open_sockets(node, &bound, err);
+    if (rc == 0) rc = open_store(node, err);
+    if (rc == 0) rc = open_core(node, &bound, err);
+    if (rc == 0) rc = open_bridge(node, err);
+    if (rc) return rc;
+    myco_timer_init(&node->seed_timer, myco_uv_env(node->env), join_seeds, node);
+    join_seeds(node);
+    return 0;
+}
+
+/* ── closing: bridge, core, net, store, disk, env, wake ── each step's callback goes on with the
+ * next */
+
+static void free_node(struct myco *node)
+{
+    char *strings[] = {node->name, node->cluster, node->listen, node->advertise, node->admin,
+        node->join, node->data, node->store, node->labels, node->tls, node->lua_path, node->config};
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) myco_free(strings[i]);
+    for (struct node_seed *seed = node->seeds, *next; seed; seed = next) {
+        next = seed->next;
+        myco_free(seed);
+    }
+    for (struct node_function *function = node->functions, *next; function; function = next) {
+        next = function->next;
+        myco_free(function);
+    }
+    for (struct myco_septum *septum = node->septa, *next; septum; septum = next) {
+        next = septum->next;
+        myco_free(septum);
+    }
+    myco_policies_free(node->policies);
+    pthread_mutex_destroy(&node->mutex);
+    pthread_cond_destroy(&node->changed);
+    myco_free(node);
+}
+
+static void wake_closed(uv_handle_t *handle)
+{
+    struct myco *node = handle->data;
+    run_posts(node, true);
+    node->closed = true;
+    if (node->own_thread) return; /* the thread ends, and whoever closes frees */
+    void (*closed)(void *) = node->closed_cb;
+    void *data = node->closed_data;
+    free_node(node);
+    if (closed) closed(data);
+}
+
+static void close_wake(void *data)
+{
+    struct myco *node = data;
+    node->waits_for_lookups =
+        node->lookups > 0; /* they end by themselves, and then come back here */
+    if (node->lookups) return;
+    uv_close((uv_handle_t *)&node->wake, wake_closed);
+}
+
+static void close_env(void *data)
+{
+    struct myco *node = data;
+    if (node->env) {
+        myco_timer_stop(&node->seed_timer);
+        myco_uv_env_close(node->env, close_wake, node);
+    } else {
+        close_wake(node);
+    }
+}
+
+static void close_disk(void *data)
+{
+    struct myco *node = data;
+    if (node->disk)
+        myco_uv_disk_close(node->disk, close_env, node);
+    else
+        close_env(node);
+}
+
+static void close_store(void *data)
+{
+    struct myco *node = data;
+    if (node->object) node->object->ops->close(node->object);
+    node->object = NULL;
+    if (node->store_disk)
+        myco_uv_disk_close(node->store_disk, close_disk, node);
+    else
+        close_disk(node);
+}
+
+/* A turn later: the core must not be freed under one of its own callbacks. */
+static void free_core(void *data)
+{
+    struct myco *node = data;
+    myco_core_free(node->core);
+    node->core = NULL;
+    if (node->net)
+        myco_net_close(node->net, close_store, node);
+    else
+        close_store(node);
+}
+
+static void core_left(void *data)
+{
+    struct myco *node = data;
+    myco_timer_stop(&node->seed_timer);
+    myco_timer_init(&node->seed_timer, myco_uv_env(node->env), free_core, node);
+    myco_timer_start(&node->seed_timer, 0, 0);
+}
+
+static void leave_core(void *data)
+{
+    struct myco *node = data;
+    node->bridge = NULL;
+    if (node->core && node->net)
+        myco_core_leave(node->core, LEAVE_MS, core_left, node);
+    else if (node->core)
+        core_left(node);
+    else
+        free_core(node);
+}
+
+static void close_all(struct myco *node)
+{
+    if (node->bridge)
+        myco_bridge_close(node->bridge, leave_core, node);
+    else
+        leave_core(node);
+}
+
+/* ── the loop thread ── */
+
+static void report_start(struct myco *node, bool ok)
+{
+    pthread_mutex_lock(&node->mutex);
+    node->started = true;
+    node->gone = !ok;
+    pthread_cond_broadcast(&node->changed);
+    pthread_mutex_unlock(&node->mutex);
+}
+
+static int start(struct myco *node, struct myco_err *err)
+{
+    node->wake.data = node;
+    int rc = uv_async_init(node->loop, &node->wake, on_wake);
+    if (rc) return myco_err(err, MYCO_EIO, "libuv: %s", uv_strerror(rc));
+    node->wake_open = true;
+    return open_all(node, err);
+}
+
+static void *run_thread(void *data)
+{
+    struct myco *node = data;
+    node->thread = pthread_self();
+    int rc = uv_loop_init(node->loop);
+    if (rc) {
+        myco_err(&node->start_error, MYCO_EIO, "libuv: %s", uv_strerror(rc));
+        report_start(node, false);
+        return NULL;
+    }
+    rc = start(node, &node->start_error);
+    if (rc) {
+        __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+        if (node->wake_open) close_all(node);
+    } else {
+        report_start(node, true);
+    }
+    uv_run(node->loop, UV_RUN_DEFAULT);
+    rc = uv_loop_close(node->loop);
+    if (rc) MYCO_ERROR(&node->log, "hypha", "the loop did not close", "error=%s", uv_strerror(rc));
+    if (node->start_error.code) report_start(node, false);
+    return NULL;
+}
+
+static char *copy(const char *text)
+{
+    return text && *text ? myco_strdup(text) : NULL;
+}
+
+static struct myco *make(const struct myco_options *given, struct myco_err *err)
+{
+    struct myco_options options = MYCO_OPTIONS_INIT;
+    char host[256] = "node";
+    if (given && (given->size == 0 || given->size > sizeof options)) {
+        myco_err(err, MYCO_EINVAL, "options.size is %zu: initialise with MYCO_OPTIONS_INIT",
+            given->size);
+        return NULL;
+    }
+    if (given) memcpy(&options, given, given->size);
+    struct myco *node = myco_alloc(sizeof *node);
+    gethostname(host, sizeof host - 1);
+    node->options = options;
+    node->name = myco_strdup(options.name && *options.name ? options.name : host);
+    node->cluster = myco_strdup(options.cluster && *options.cluster ? options.cluster : "default");
+    node->listen = myco_strdup(options.listen && *options.listen ? options.listen : "127.0.0.1:0");
+    node->advertise = copy(options.advertise);
+    node->admin = copy(options.admin);
+    node->join = copy(options.join);
+    node->store = copy(options.store);
+    node->labels = copy(options.labels);
+    node->tls = copy(options.tls);
+    node->lua_path = copy(options.lua_path);
+    node->config = copy(options.config);
+    node->data = copy(options.data);
+    if (!node->data) {
+        char folder[MYCO_NAME_SIZE_MAX + 64];
+        snprintf(folder, sizeof folder, "%.63s.myco", node->name);
+        node->data = myco_strdup(folder);
+    }
+    if (!node->options.expect && !node->join) node->options.expect = 1;
+    node->log = (struct myco_log){.level = options.log ? options.log_level : MYCO_LOG_OFF,
+        .sink = options.log,
+        .data = options.log_data};
+    myco_text_copy(node->log.name, sizeof node->log.name, node->name);
+    node_wait_init(&node->changed);
+    pthread_mutex_init(&node->mutex, NULL);
+    if (strlen(node->name) > MYCO_NAME_SIZE_MAX || !myco__state_name_ok(node->name)) {
+        myco_err(err, MYCO_EINVAL,
+            "name: '%.80s' is not 1 to 63 printable characters without spaces, '/' or '\"'",
+            node->name);
+    } else if (strlen(node->cluster) > MYCO_NAME_SIZE_MAX) {
+        myco_err(err, MYCO_EINVAL, "cluster: the name is longer than 63 characters");
+    } else if (node->labels && strlen(node->labels) > MYCO_LABELS_MAX) {
+        myco_err(err, MYCO_EINVAL, "labels: longer than 255 characters");
+    } else {
+        return node;
+    }
+    free_node(node);
+    return NULL;
+}
+
+int myco_open(struct myco **node_out, const struct myco_options *options, struct myco_err *err)
+{
+    struct myco_err local = {0};
+    struct myco *node = make(options, err ? err : &local);
+    if (!node) return err ? err->code : local.code;
+    node->own_thread = true;
+    node->loop = &node->own_loop;
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, run_thread, node);
+    if (rc) {
+        free_node(node);
+        return myco_err_sys(err, rc, "start the loop thread");
+    }
+    pthread_mutex_lock(&node->mutex);
+    while (!node->started) pthread_cond_wait(&node->changed, &node->mutex);
+    bool ok = !node->gone;
+    pthread_mutex_unlock(&node->mutex);
+    if (ok) {
+        *node_out = node;
+        return 0;
+    }
+    pthread_join(thread, NULL);
+    if (err) *err = node->start_error;
+    rc = node->start_error.code;
+    free_node(node);
+    return rc;
+}
+
+static void run_close(struct myco *node, struct node_post *post, bool closed)
+{
+    myco_free(post);
+    if (closed) return;
+    __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+    close_all(node);
+}
+
+void myco_close(struct myco *node)
+{
+    if (!node || !node->own_thread) return;
+    pthread_t thread = node->thread;
+    struct node_post *post = myco_alloc(sizeof *post);
+    post->run = run_close;
+    if (node_post(node, post)) myco_free(post);
+    pthread_join(thread, NULL);
+    free_node(node);
+}
+
+/* ── on the host's loop ── */
+
+static void open_failed(void *data)
+{
+    (void)data;
+}
+
+int myco_open_uv(struct myco **node_out, uv_loop_t *loop, const struct myco_options *options,
+    struct myco_err *err)
+{
+    struct myco_err local = {0};
+    if (!err) err = &local;
+    struct myco *node = make(options, err);
+    if (!node) return err->code;
+    node->loop = loop;
+    node->thread = pthread_self();
+    int rc = start(node, err);
+    node->started = true;
+    if (rc == 0) {
+        *node_out = node;
+        return 0;
+    }
+    /* What was opened closes on the host's loop; the node frees itself at the end. */
+    __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+    node->closed_cb = open_failed;
+    if (node->wake_open)
+        close_all(node);
+    else
+        free_node(node);
+    return rc;
+}
+
+void myco_close_uv(struct myco *node, void (*closed)(void *data), void *data)
+{
+    if (!node || node->own_thread || node->closing) return;
+    node->closed_cb = closed;
+    node->closed_data = data;
+    __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+    close_all(node);
+}
+
+uv_loop_t *myco_loop(struct myco *node)
+{
+    return node->loop;
+}

@@ -1,0 +1,415 @@
+/* Uploading: what primaries here committed goes into objects of the store, on the schedule of the
+ * persistence policy. */
+#include "host/persist.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "consensus/policy_docs.h"
+
+#define TICK_MS           50
+#define OBJECT_SIZE_MAX   (8u * 1024 * 1024) /* a section that is larger stands alone */
+#define EVERY_MS          5000
+#define SNAPSHOT_SEGMENTS 16
+#define BACKOFF_MS        1000
+#define RESEND_MS         1000
+
+uint64_t persist_hypha_key(uint64_t septum, uint32_t hypha)
+{
+    return septum << 32 | hypha;
+}
+
+/* ── messages ── */
+
+void persist_vouch_write(struct myco_buf *out, const struct persist_vouch *vouch)
+{
+    myco_buf_u64(out, vouch->serial);
+    myco_buf_str(out, vouch->key);
+    myco_buf_u64(out, vouch->size);
+    myco_buf_u32(out, vouch->count);
+    for (uint32_t i = 0; i < vouch->count; i++) {
+        const struct persist_section *section = &vouch->sections[i];
+        myco_buf_u64(out, section->septum);
+        myco_buf_u32(out, section->hypha);
+        myco_buf_u8(out, section->section.snapshot);
+        myco_buf_u64(out, section->section.epoch);
+        myco_buf_u64(out, section->section.from);
+        myco_buf_u64(out, section->section.to);
+        myco_buf_u64(out, section->section.at);
+        myco_buf_u64(out, section->section.size);
+        myco_buf_u32(out, section->section.crc);
+    }
+}
+
+bool persist_vouch_read(struct myco_reader *in, struct persist_vouch *vouch)
+{
+    vouch->serial = myco_read_u64(in);
+    myco_read_str(in, vouch->key, sizeof vouch->key);
+    vouch->size = myco_read_u64(in);
+    uint32_t count = myco_read_u32(in);
+    if (in->bad || count > myco_read_left(in) / 57) return false;
+    vouch->sections = myco_alloc((count + 1) * sizeof *vouch->sections);
+    vouch->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct persist_section *section = &vouch->sections[i];
+        section->septum = myco_read_u64(in);
+        section->hypha = myco_read_u32(in);
+        section->section.snapshot = myco_read_u8(in);
+        section->section.epoch = myco_read_u64(in);
+        section->section.from = myco_read_u64(in);
+        section->section.to = myco_read_u64(in);
+        section->section.at = myco_read_u64(in);
+        section->section.size = myco_read_u64(in);
+        section->section.crc = myco_read_u32(in);
+    }
+    return myco_read_done(in);
+}
+
+void persist_vouch_free(struct persist_vouch *vouch)
+{
+    myco_free(vouch->sections);
+    memset(vouch, 0, sizeof *vouch);
+}
+
+void persist_send(struct core_persist *persist, uint64_t to, struct myco_buf *payload)
+{
+    if (to != persist->core->identity.id) {
+        core_send(persist->core, to, MYCO_MESSAGE_PERSIST, payload);
+        return;
+    }
+    core_persist_receive(persist->core, to, myco_buf_as_slice(payload));
+    myco_buf_free(payload);
+}
+
+/* ── the policy's plans ── */
+
+static void ask_policy(struct core_persist *persist, const struct myco_septum_record *septum,
+    struct persist_plan *plan)
+{
+    static const char *const levels[] = {"memory", "replicated", "disk"};
+    struct myco_policy_port *policy = &persist->core->options.policy;
+    struct myco_buf world = {0}, answer = {0};
+    struct myco_err err = {0};
+    msgpack_packer pack;
+    msgpack_unpacked doc;
+    *plan = (struct persist_plan){
+        .septum = septum->id, .every_ms = EVERY_MS, .snapshot_segments = SNAPSHOT_SEGMENTS};
+    if (!policy->ask) return;
+    myco_pack_init(&pack, &world);
+    msgpack_pack_map(&pack, 4);
+    myco_pack_key_str(&pack, "septum", septum->name);
+    myco_pack_key_str(
+        &pack, "kind", septum->options.kind == MYCO_SEPTUM_DURABLE ? "durable" : "cache");
+    myco_pack_key_str(&pack, "level", levels[septum->options.level]);
+    myco_pack_key_u64(&pack, "hyphae", septum->options.hyphae);
+    msgpack_unpacked_init(&doc);
+    uint64_t number;
+    if (policy->ask(
+            MYCO_POLICY_PERSISTENCE, myco_buf_as_slice(&world), &answer, &err, policy->data) == 0 &&
+        msgpack_unpack_next(&doc, (const char *)answer.data, answer.size, NULL) ==
+            MSGPACK_UNPACK_SUCCESS) {
+        if (myco_doc_u64(myco_doc_get(&doc.data, "every_ms"), &number))
+            plan->every_ms = number < 50 ? 50 : number;
+        if (myco_doc_u64(myco_doc_get(&doc.data, "snapshot_segments"), &number) && number)
+            plan->snapshot_segments = (uint32_t)(number > 1000 ? 1000 : number);
+    } else {
+        MYCO_WARN(persist->core->env->log, "policy",
+            "the persistence policy gave no answer, the built-in rule decides",
+            "septum=%s reason=\"%s\"", septum->name, err.message);
+    }
+    msgpack_unpacked_destroy(&doc);
+    myco_buf_free(&world);
+    myco_buf_free(&answer);
+}
+
+static void make_plans(struct core_persist *persist)
+{
+    const struct myco_state *state = persist->core->state;
+    uint64_t now = myco_now_ms(persist->core->env);
+    persist->plans_stale = false;
+    persist->plans =
+        myco_realloc(persist->plans, (state->septum_count + 1) * sizeof *persist->plans);
+    persist->plan_count = 0;
+    for (uint32_t i = 0; i < state->septum_count; i++) {
+        if (state->septa[i]->options.kind != MYCO_SEPTUM_DURABLE) continue;
+        struct persist_plan *plan = &persist->plans[persist->plan_count++];
+        ask_policy(persist, state->septa[i], plan);
+        plan->due_ms = now + plan->every_ms;
+    }
+}
+
+void core_persist_changed(struct myco_core *core)
+{
+    if (!core->persist) return;
+    core->persist->plans_stale = true;
+    core->persist->dirty = true; /* definitions are in the manifest, too */
+}
+
+/* ── gathering ── */
+
+struct gather {
+    struct core_persist *persist;
+    struct myco_buf bytes;
+    struct persist_vouch vouch;
+    bool unknown;
+};
+
+static bool add_section(struct gather *gather, struct core_hypha *copy, uint32_t snapshot_segments)
+{
+    struct persist_uploaded *known =
+        myco_map_get(&gather->persist->uploaded, persist_hypha_key(copy->septum, copy->index));
+    uint64_t from = known ? known->to : 0, to = 0;
+    if (myco_hypha_committed(copy->hypha) <= from) return false;
+    bool snapshot = from == 0 || known->sections >= snapshot_segments;
+    size_t at = gather->bytes.size;
+    int rc = myco_hypha_export(copy->hypha, snapshot ? 0 : from, snapshot, &gather->bytes, &to);
+    if (rc == MYCO_ENOTFOUND && !snapshot) {
+        snapshot = true;
+        rc = myco_hypha_export(copy->hypha, 0, true, &gather->bytes, &to);
+    }
+    if (rc || gather->bytes.failed) return false;
+    struct persist_vouch *vouch = &gather->vouch;
+    vouch->sections = myco_realloc(vouch->sections, (vouch->count + 1) * sizeof *vouch->sections);
+    struct persist_section *section = &vouch->sections[vouch->count++];
+    *section = (struct persist_section){.septum = copy->septum, .hypha = copy->index};
+    section->section = (struct myco_section){.snapshot = snapshot,
+        .at = at,
+        .size = gather->bytes.size - at,
+        .crc = myco_crc32c(0, gather->bytes.data + at, gather->bytes.size - at),
+        .epoch = myco_hypha_epoch(copy->hypha),
+        .from = snapshot ? 0 : from,
+        .to = to};
+    return true;
+}
+
+static void gather_septum(struct gather *gather, struct persist_plan *plan)
+{
+    struct myco_core *core = gather->persist->core;
+    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
+        if (copy->septum != plan->septum || copy->loading_epoch || !myco_hypha_serving(copy->hypha))
+            continue;
+        if (gather->bytes.size >= OBJECT_SIZE_MAX) return; /* the rest at the next tick */
+        add_section(gather, copy, plan->snapshot_segments);
+    }
+    plan->due_ms = myco_now_ms(core->env) + plan->every_ms;
+}
+
+static uint64_t leader_of(struct core_persist *persist)
+{
+    const struct myco_election_record *election =
+        myco_state_election(persist->core->state, "mycel");
+    return election ? election->holder : 0;
+}
+
+/* ── uploading ── */
+
+static void send_vouch(struct core_persist *persist)
+{
+    uint64_t leader = leader_of(persist);
+    struct myco_buf out = {0};
+    persist->vouch_at_ms = myco_now_ms(persist->core->env);
+    if (!leader) return;
+    myco_buf_u8(&out, PERSIST_VOUCH);
+    persist_vouch_write(&out, &persist->vouch);
+    persist_send(persist, leader, &out);
+}
+
+static void uploaded(int status, const char *message, void *data)
+{
+    struct core_persist *persist = data;
+    struct myco_core *core = persist->core;
+    persist->uploading = false;
+    if (status) {
+        MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
+        MYCO_WARN(core->env->log, "mycel", "an upload failed, it is tried again", "error=\"%s\"",
+            message);
+        persist->backoff_until_ms = myco_now_ms(core->env) + BACKOFF_MS;
+        for (uint32_t i = 0; i < persist->plan_count; i++)
+            persist->plans[i].due_ms = persist->backoff_until_ms;
+        persist_vouch_free(&persist->vouch);
+        return;
+    }
+    MYCO_METRIC_ADD(core->env->metrics, STORE_PUTS, 1);
+    persist->vouched = true;
+    send_vouch(persist);
+}
+
+static void upload(struct core_persist *persist, struct gather *gather)
+{
+    struct myco_core *core = persist->core;
+    persist->vouch = gather->vouch;
+    persist->vouch.serial = ++persist->counter;
+    persist->vouch.size = gather->bytes.size;
+    persist->uploading = true;
+    persist->vouched = false;
+    snprintf(persist->vouch.key, sizeof persist->vouch.key, "d/%016llx/%llu-%llu",
+        (unsigned long long)core->identity.id, (unsigned long long)core->identity.generation,
+        (unsigned long long)persist->counter);
+    persist->store->ops->put(persist->store, persist->vouch.key, myco_buf_as_slice(&gather->bytes),
+        0, uploaded, persist);
+}
+
+static void ask_leader(struct core_persist *persist)
+{
+    uint64_t leader = leader_of(persist), now = myco_now_ms(persist->core->env);
+    if (!leader || now - persist->ask_at_ms < 200) return;
+    struct myco_buf out = {0};
+    persist->ask_at_ms = now;
+    myco_buf_u8(&out, PERSIST_ASK);
+    persist_send(persist, leader, &out);
+}
+
+static bool in_manifest(struct core_persist *persist)
+{
+    for (uint32_t i = 0; i < persist->vouch.count; i++) {
+        const struct persist_section *section = &persist->vouch.sections[i];
+        struct persist_uploaded *known =
+            myco_map_get(&persist->uploaded, persist_hypha_key(section->septum, section->hypha));
+        if (!known || known->to < section->section.to) return false;
+    }
+    return true;
+}
+
+static void settle(struct core_persist *persist)
+{
+    if (persist->vouched && persist->vouch.count && in_manifest(persist))
+        persist_vouch_free(&persist->vouch);
+    bool idle = !persist->vouch.count;
+    if (!persist->flushed || !(idle || myco_now_ms(persist->core->env) >= persist->flush_until_ms))
+        return;
+    void (*flushed)(void *) = persist->flushed;
+    persist->flushed = NULL;
+    flushed(persist->flushed_data);
+}
+
+static void tick(void *data)
+{
+    struct core_persist *persist = data;
+    struct myco_core *core = persist->core;
+    uint64_t now = myco_now_ms(core->env);
+    if (!core->joined) return;
+    if (persist->plans_stale) make_plans(persist);
+    persist_leader_tick(persist);
+    persist_loads_tick(persist);
+    const struct myco_election_record *election = myco_state_election(core->state, "mycel");
+    if (!election || election->epoch != persist->known_epoch)
+        ask_leader(persist); /* a new leader: what does it hold? */
+    if (persist->vouched && now - persist->vouch_at_ms >= RESEND_MS) send_vouch(persist);
+    settle(persist);
+    if (persist->uploading || persist->vouch.count || now < persist->backoff_until_ms ||
+        !persist->known_epoch)
+        return;
+    struct gather gather = {.persist = persist};
+    for (uint32_t i = 0; i < persist->plan_count; i++)
+        if (now >= persist->plans[i].due_ms || persist->flushed)
+            gather_septum(&gather, &persist->plans[i]);
+    if (gather.vouch.count)
+        upload(persist, &gather);
+    else
+        persist_vouch_free(&gather.vouch);
+    myco_buf_free(&gather.bytes);
+}
+
+/* ── what the leader says ── */
+
+static void take_list(struct core_persist *persist, uint64_t from, struct myco_reader *in)
+{
+    uint64_t epoch = myco_read_u64(in);
+    const struct myco_election_record *election =
+        myco_state_election(persist->core->state, "mycel");
+    if (!election || election->holder != from || election->epoch != epoch) return;
+    for (uint32_t n = myco_read_u32(in); n > 0 && !in->bad; n--) {
+        uint64_t septum = myco_read_u64(in);
+        uint64_t key = persist_hypha_key(septum, myco_read_u32(in));
+        struct persist_uploaded *known = myco_map_get(&persist->uploaded, key);
+        if (!known) myco_map_put(&persist->uploaded, key, known = myco_alloc(sizeof *known));
+        known->to = myco_read_u64(in);
+        known->sections = myco_read_u32(in);
+    }
+    if (!in->bad) persist->known_epoch = epoch;
+    settle(persist);
+}
+
+void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_slice payload)
+{
+    struct core_persist *persist = core->persist;
+    struct myco_reader in = myco_reader(payload.data, payload.size);
+    uint8_t kind = myco_read_u8(&in);
+    if (!persist || !persist->store || in.bad) return;
+    if (kind == PERSIST_VOUCH) {
+        struct persist_vouch vouch = {0};
+        if (persist_vouch_read(&in, &vouch)) persist_leader_vouched(persist, from, &vouch);
+        persist_vouch_free(&vouch);
+    } else if (kind == PERSIST_REFUSED) {
+        if (persist->vouched && myco_read_u64(&in) == persist->vouch.serial) {
+            persist_vouch_free(&persist->vouch); /* an orphan in the store; exported again from what
+                                                    the manifest holds */
+            persist->known_epoch = 0;
+        }
+    } else if (kind == PERSIST_UPLOADED) {
+        take_list(persist, from, &in);
+    } else if (kind == PERSIST_ASK) {
+        persist_leader_tell(persist, from);
+    }
+}
+
+/* ── life ── */
+
+struct core_persist *core_persist_new(struct myco_core *core)
+{
+    struct core_persist *persist = myco_alloc(sizeof *persist);
+    persist->core = core;
+    persist->store = core->options.store;
+    persist->plans_stale = true;
+    myco_list_init(&persist->loads);
+    myco_timer_init(&persist->tick, core->env, tick, persist);
+    if (persist->store) myco_timer_start(&persist->tick, TICK_MS, TICK_MS);
+    return persist;
+}
+
+static void free_buried(void *data)
+{
+    struct core_persist *persist = data;
+    for (uint32_t i = 0; i < persist->buried_count; i++) myco_chain_free(persist->buried[i]);
+    persist->buried_count = 0;
+}
+
+void core_persist_bury(struct myco_core *core, struct myco_chain *chain)
+{
+    struct core_persist *persist = core->persist;
+    if (!persist || persist->buried_count == sizeof persist->buried / sizeof *persist->buried)
+        return; /* being freed */
+    persist->buried[persist->buried_count++] = chain;
+    if (persist->buried_count == 1) myco_defer(core->env, &persist->bury, free_buried, persist);
+}
+
+void core_persist_free(struct core_persist *persist)
+{
+    if (!persist) return;
+    myco_timer_stop(&persist->tick);
+    myco_defer_cancel(&persist->bury);
+    free_buried(persist);
+    persist_leader_stop(persist);
+    persist_loads_close(persist);
+    persist_vouch_free(&persist->vouch);
+    MYCO_MAP_EACH (struct persist_uploaded, known, &persist->uploaded) myco_free(known);
+    myco_map_free(&persist->uploaded);
+    myco_free(persist->plans);
+    myco_free(persist);
+}
+
+void core_persist_flush(struct myco_core *core, void (*done)(void *data), void *data)
+{
+    struct core_persist *persist = core->persist;
+    if (!persist->store || !core->joined || !core_hyphae_primary_count(core)) {
+        done(data);
+        return;
+    }
+    persist->flushed = done;
+    persist->flushed_data = data;
+    persist->flush_until_ms = myco_now_ms(core->env) + 3000;
+    persist->backoff_until_ms = 0;
+    tick(persist);
+}

@@ -1,5 +1,6 @@
 # What leaves the build tree: libmycorrizal, static and shared, made of every layer's objects; the
-# program; headers, pkg-config and CMake packages, the Lua layer, manual pages. To be included last.
+# program; headers, pkg-config and CMake packages, the Lua layer, manual pages. To be included after runtime/, when
+# all layers are known; modules and pulse may use myco_program().
 #
 # The build tree has the shape of an installed one (bin, lib, share/mycorrizal/lua), so that programs
 # find the Lua layer by the same rule in both: host/lua_path.c.

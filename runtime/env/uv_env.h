@@ -10,7 +10,8 @@ struct myco_uv_env;
 
 /* Opens a datagram socket at `bind` (port 0: any free one; NULL: no datagrams), and a timer.
  * *uv_env is given; `log` and `metrics` are lent until it is closed, `bound` (may be NULL) is
- * filled. EADDRINUSE, EDENIED, EUNAVAILABLE (not an address of this machine), EIO. */
+ * filled. EADDRINUSE, EDENIED, EUNAVAILABLE (not an address of this machine), EIO: then the loop
+ * has handles that are closing, as after close. */
 int myco_uv_env_open(struct myco_uv_env **uv_env, struct uv_loop_s *loop,
     const struct myco_addr *bind, struct myco_addr *bound, struct myco_log *log,
     struct myco_metrics *metrics, struct myco_err *err);

@@ -1,5 +1,6 @@
 /* A simulated disk as one host sees it: env/disk.h over sim_op.c and sim_volume.c. */
 #include "base/err.h"
+#include "env/folder.h"
 #include "env/sim_private.h"
 
 static struct sim_disk *disk_of(struct myco_disk *disk)
@@ -82,7 +83,7 @@ static int op_open(struct myco_disk *base, const char *path, int flags, struct m
     struct myco_err *err)
 {
     struct sim_disk *disk = disk_of(base);
-    if (!myco__sim_path_valid(path)) return myco_err(err, MYCO_EINVAL, "open %s: not a path", path);
+    if (!myco__folder_path_ok(path)) return myco_err(err, MYCO_EINVAL, "open %s: not a path", path);
     if (!disk->host->up) return myco_err(err, MYCO_EIO, "open %s: the host is down", path);
     struct sim_node *node = myco__sim_node_get(disk->volume, path);
     if (node == NULL && !(flags & MYCO_DISK_CREATE)) {
@@ -168,7 +169,7 @@ static int op_write_sync(struct myco_file *base, uint64_t offset, struct myco_sl
 static int op_remove(struct myco_disk *base, const char *path)
 {
     struct sim_disk *disk = disk_of(base);
-    if (!myco__sim_path_valid(path)) return MYCO_EINVAL;
+    if (!myco__folder_path_ok(path)) return MYCO_EINVAL;
     if (!disk->host->up) return MYCO_EIO;
     myco__sim_node_unlink(disk->volume, path);
     return 0;
@@ -186,7 +187,7 @@ static int op_list_now(struct myco_disk *base, const char *prefix, myco_disk_lis
 static int op_put_now(struct myco_disk *base, const char *path, struct myco_slice bytes)
 {
     struct sim_disk *disk = disk_of(base);
-    if (!myco__sim_path_valid(path)) return MYCO_EINVAL;
+    if (!myco__folder_path_ok(path)) return MYCO_EINVAL;
     if (!disk->host->up) return MYCO_EIO;
     return myco__sim_put(disk, path, bytes, 0);
 }

@@ -250,6 +250,7 @@ int myco__sim_flow_send(
     struct sim_link *link, enum myco_lane index, uint8_t type, struct myco_buf *payload)
 {
     struct sim_lane *lane = &link->lanes[index];
+    if (payload->failed) return MYCO_ENOMEM;
     if (payload->size > MYCO_MESSAGE_SIZE_MAX) return MYCO_ETOOBIG;
     if (lane->size > 0 && lane->size + payload->size + ENVELOPE_SIZE > lane_limit(link, index)) {
         lane->refused = true;

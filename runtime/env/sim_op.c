@@ -5,17 +5,10 @@
  * host is paused. A crash judges the calls under way: a write to the host's own disk counts as
  * written and not synced; a put is there or not; a call to the shared disk left the machine, or
  * not, and takes effect in its own time. */
+#include "env/folder.h"
 #include "env/sim_private.h"
 
-#define PATH_SIZE_MAX  1024
 #define UNREACHABLE_NS MYCO_SIM_SECOND
-
-bool myco__sim_path_valid(const char *path)
-{
-    size_t size = strlen(path);
-    return size > 0 && size <= PATH_SIZE_MAX && path[0] != '/' && path[size - 1] != '/' &&
-           strstr(path, "..") == NULL && strstr(path, "//") == NULL;
-}
 
 uint64_t myco__sim_disk_clock_ms(struct sim_disk *disk)
 {
@@ -218,7 +211,7 @@ struct sim_op *myco__sim_op_new(struct sim_disk *disk, enum sim_op_kind kind, co
     op->kind = kind;
     op->unreachable = disk->cut;
     if (path != NULL) op->path = myco_strdup(path);
-    if (path != NULL && kind != SIM_OP_LIST && !myco__sim_path_valid(path)) {
+    if (path != NULL && kind != SIM_OP_LIST && !myco__folder_path_ok(path)) {
         op->done = true;
         op->status = MYCO_EINVAL;
     }

@@ -317,7 +317,6 @@ struct sim_op {
     struct sim_event *event; /* that gives it effect */
 };
 
-bool myco__sim_path_valid(const char *path);
 uint64_t myco__sim_disk_clock_ms(struct sim_disk *disk);
 struct sim_op *myco__sim_op_new(struct sim_disk *disk, enum sim_op_kind kind, const char *path);
 void myco__sim_file_free(struct sim_file *file);

@@ -1,6 +1,6 @@
 /* What a manifest says, as bytes: the definitions of the cluster, and for each hypha the objects that hold it.
- * Keys: `cluster/<incarnation>` claims an incarnation; `m/<epoch>/<sequence>` is a manifest or a seal (numbers as
- * 16 hex digits); `d/<node>/<generation>-<counter>` is data: sections of many hyphae of one node in one object. */
+ * Keys: `cluster/<incarnation>` (decimal) claims an incarnation; `m/<epoch>/<sequence>` (16 hex digits each) is a
+ * manifest, or a claim (sequence 0) or a seal (see chain.h); `d/<node>/<generation>-<counter>` is data: sections of many hyphae of one node in one object. */
 #ifndef MYCO_OBJECT_MANIFEST_H
 #define MYCO_OBJECT_MANIFEST_H
 

@@ -26,14 +26,20 @@ struct myco_object_ops {
     void (*get)(struct myco_object *store, const char *key, uint64_t offset, uint64_t size, myco_object_get_cb cb, void *data); /* size 0: to the end */
     void (*list)(struct myco_object *store, const char *prefix, myco_object_list_cb cb, void *data);
     void (*del)(struct myco_object *store, const char *key, myco_object_cb cb, void *data); /* absent is 0 */
-    void (*close)(struct myco_object *store); /* callbacks under way still run, with ECANCELED where undone */
+    /* Calls under way call back with ECANCELED inside of close, and may yet happen. No call afterwards. */
+    void (*close)(struct myco_object *store);
 };
 struct myco_object {
     const struct myco_object_ops *ops;
     struct myco_env *env;
 };
 
-/* The `file:` driver over a disk whose root is the store's folder. *store is given (ops->close). */
+/* What every driver takes as a key: 1 to 1,024 printable characters, no empty segment, no "." and "..". Others
+ * are EINVAL, through the callback. */
+bool myco_object_key_valid(const char *key);
+
+/* The `file:` driver over a disk whose root is the store's folder. The store is given (ops->close); disk
+ * and env stay until the disk's last callback. */
 struct myco_object *myco_object_file(struct myco_env *env, struct myco_disk *disk);
 
 #endif

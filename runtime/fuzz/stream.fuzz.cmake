@@ -1,0 +1,2 @@
+myco_fuzz(subjects LAYERS stream)
+myco_fuzz(bus LAYERS stream)

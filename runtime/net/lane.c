@@ -88,9 +88,11 @@ void myco__packs_free(struct myco_net *net)
 /* The lane's last pack, when `size` more fit and none of it was written; else a new one. */
 static struct myco__out *pack_for(struct myco__conn *conn, struct myco__lane *lane, size_t size)
 {
-    struct myco__out *last = myco_list_empty(&lane->outs) ? NULL : out_of(lane->outs.prev);
-    bool fits = last && last->packed && last != conn->piece.out && PACK_SIZE - last->size >= size;
-    if (fits) return last;
+    if (!myco_list_empty(&lane->outs)) {
+        struct myco__out *last = out_of(lane->outs.prev);
+        bool begun = last == conn->piece.out;
+        if (last->packed && !begun && PACK_SIZE - last->size >= size) return last;
+    }
     struct myco__out *out = pack_new(conn->net);
     if (out != NULL) myco_list_append(&lane->outs, &out->link);
     return out;

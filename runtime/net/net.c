@@ -1,6 +1,9 @@
 /* The transport as its users see it: open, link, send, close. */
 #include "net/net.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include "base/assert.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -97,6 +100,19 @@ static void on_tick(uv_timer_t *timer)
 
 /* ── Open ───────────────────────────────────────────────────────────────────────────────────── */
 
+/* libuv writes without MSG_NOSIGNAL, and a peer's reset must not end the host. A host that handles
+ * or ignores SIGPIPE has decided already; else this thread alone does not get it (and not again
+ * after close: one may be pending). */
+static void shield_from_sigpipe(void)
+{
+    struct sigaction current;
+    sigset_t set;
+    if (sigaction(SIGPIPE, NULL, &current) != 0 || current.sa_handler != SIG_DFL) return;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static void set_default(unsigned *value, unsigned by_default)
 {
     if (*value == 0) *value = by_default;
@@ -166,6 +182,7 @@ int myco_net_open(const struct myco_net_options *options,
     myco_list_init(&net->dirty);
     myco_list_init(&net->packs);
     init_handles(net);
+    shield_from_sigpipe();
     struct myco_addr address = {0};
     int status = myco__listen(net, &address, err);
     if (status != 0) {

@@ -37,7 +37,8 @@ struct myco_net_options {
 
 /* Binds and listens; *net is given: close it. `bound` (may be NULL) is the address with its port.
  * `events` is copied; none of its functions may be NULL. Nothing is called back inside of a call of
- * the transport's; unlinking tells no on_down, the caller knows. EADDRINUSE, EINVAL, EIO,
+ * the transport's, and SIGPIPE, unless the host ignores or handles it, is blocked on this thread
+ * (the loop's) from now on. Unlinking tells no on_down, the caller knows. EADDRINUSE, EINVAL, EIO,
  * EDENIED; ECORRUPT or ENOTFOUND: a file in the TLS folder. */
 int myco_net_open(const struct myco_net_options *options,
     const struct myco_transport_events *events, struct myco_net **net, struct myco_addr *bound,
@@ -58,6 +59,7 @@ void myco_net_close(struct myco_net *net, void (*cb)(void *data), void *data);
     X(IDENTITY, "the address belongs to another node")                                             \
     X(SELF, "connection to this node itself")                                                      \
     X(STALE, "an earlier life of a node")                                                          \
+    X(TWIN, "two nodes with one id")                                                               \
     X(TLS, "TLS handshake failed")                                                                 \
     X(CROWDED, "too many incoming connections are not linked")
 enum myco_net_refusal {

@@ -54,6 +54,7 @@ struct myco__conn {
     enum myco__conn_state state;
     bool dialled; /* by us */
     struct myco_addr addr;
+    struct myco_addr listen;                /* where it says that it can be dialled */
     uint64_t id;                            /* dialled: whom we want; incoming: 0 until HELLO */
     uint64_t generation, features, session; /* as the other said; session 0: it has not linked us */
     char name[MYCO_HELLO_NAME_MAX + 1];

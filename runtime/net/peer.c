@@ -237,7 +237,11 @@ static enum myco_net_refusal judge(struct myco__conn *conn, const struct myco_he
     if (theirs->id == options->id) return MYCO_NET_REFUSED_SELF;
     if (conn->dialled && theirs->id != conn->id) return MYCO_NET_REFUSED_IDENTITY;
     const struct myco__peer *peer = myco__peer_get(conn->net, theirs->id);
-    if (peer != NULL && theirs->generation < peer->generation) return MYCO_NET_REFUSED_STALE;
+    if (peer == NULL) return MYCO__NO_REFUSAL;
+    if (theirs->generation < peer->generation) return MYCO_NET_REFUSED_STALE;
+    bool same_life = peer->up != NULL && theirs->generation == peer->generation;
+    if (same_life && !myco_addr_equal(&theirs->listen, &peer->up->listen))
+        return MYCO_NET_REFUSED_TWIN; /* a data folder was copied, generation and all */
     return MYCO__NO_REFUSAL;
 }
 
@@ -257,6 +261,7 @@ static void on_hello(struct myco__conn *conn, struct myco_slice payload)
         return;
     }
     conn->generation = hello.generation;
+    conn->listen = hello.listen;
     conn->features = hello.features & conn->net->options.features;
     conn->session = hello.session;
     myco_text_copy(conn->name, sizeof conn->name, hello.name);
@@ -286,7 +291,8 @@ static void on_goodbye(struct myco__conn *conn, struct myco_slice payload)
     uint8_t reason = 0;
     myco_link_get_goodbye(&reason, payload); /* one of a later version is as good */
     bool foreign = reason == MYCO_GOODBYE_VERSION || reason == MYCO_GOODBYE_CLUSTER ||
-                   reason == MYCO_GOODBYE_IDENTITY || reason == MYCO_GOODBYE_STALE;
+                   reason == MYCO_GOODBYE_IDENTITY || reason == MYCO_GOODBYE_STALE ||
+                   reason == MYCO_GOODBYE_TWIN;
     MYCO_DEBUG(conn->net->options.log, "net", "goodbye", "addr=%s name=%s reason=\"%s\"",
         myco_addr_text(&conn->addr, text), conn->name, myco_goodbye_text(reason));
     myco__conn_close(conn);

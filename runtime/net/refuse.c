@@ -19,6 +19,7 @@ static uint8_t goodbye_of(enum myco_net_refusal why)
     case MYCO_NET_REFUSED_IDENTITY:
     case MYCO_NET_REFUSED_SELF: return MYCO_GOODBYE_IDENTITY;
     case MYCO_NET_REFUSED_STALE: return MYCO_GOODBYE_STALE;
+    case MYCO_NET_REFUSED_TWIN: return MYCO_GOODBYE_TWIN;
     default: return 0;
     }
 }

@@ -57,6 +57,14 @@ static void test_pair(void)
     ok(a.closed && b.closed, "both said that they are closed");
 }
 
+/* Both got a message by what both believe to be the link; else sends what is missing. */
+static bool round_trip(struct kit_node *a, struct kit_node *b)
+{
+    if (!b->messages && kit_is_up(a, b)) kit_send(a, b, MYCO_LANE_DATA, 1, "x", 1);
+    if (!a->messages && kit_is_up(b, a)) kit_send(b, a, MYCO_LANE_DATA, 1, "x", 1);
+    return a->messages && b->messages;
+}
+
 /* Both dial in the same turn, many times over: one on_up each, no on_down. */
 static void test_tie(void)
 {
@@ -69,11 +77,7 @@ static void test_tie(void)
         kit_link(&a, &b);
         for (unsigned turns = i % 7; turns > 0; turns--) uv_run(&loop, UV_RUN_NOWAIT);
         kit_link(&b, &a);
-        while (!a.messages || !b.messages) { /* a round trip on what both believe to be the link */
-            uv_run(&loop, UV_RUN_ONCE);
-            if (a.up && !b.messages) kit_send(&a, &b, MYCO_LANE_DATA, 1, "x", 1);
-            if (b.up && !a.messages) kit_send(&b, &a, MYCO_LANE_DATA, 1, "x", 1);
-        }
+        while (!round_trip(&a, &b)) uv_run(&loop, UV_RUN_ONCE);
         for (int turns = 0; turns < 20; turns++) uv_run(&loop, UV_RUN_NOWAIT);
         good += a.up == 1 && b.up == 1 && a.down == 0 && b.down == 0;
         kit_close(&a);
@@ -251,11 +255,47 @@ static void test_generations(void)
     uv_loop_close(&still);
 }
 
+/* Breaks at any moment of handshakes and back-offs. */
+static void test_storm(void)
+{
+    struct kit_node a, b;
+    uint64_t state = 1;
+    unsigned odd = 0;
+    uv_loop_init(&loop);
+    struct myco_net_options options = kit_options(&loop, 1);
+    options.backoff_min_ms = 1, options.backoff_max_ms = 4;
+    kit_open(&a, options);
+    options.id = 2;
+    kit_open(&b, options);
+    kit_link(&a, &b);
+    kit_link(&b, &a);
+    uint64_t begin = uv_hrtime();
+    while (a.up < 200 && uv_hrtime() - begin < 1500000000u) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        for (unsigned turns = (state >> 33) % 300; turns > 0; turns--) uv_run(&loop, UV_RUN_NOWAIT);
+        odd += a.up - a.down > 1 || b.up - b.down > 1; /* unsigned: below 0 is odd, too */
+        kit_break_all(&loop);
+    }
+    is_int(odd, 0, "on_up and on_down take turns in a storm of resets");
+    note("%u and %u links in it", a.up, b.up);
+    a.messages = b.messages = 0;
+    kit_until(&loop, round_trip(&a, &b), "then a message goes each way");
+    for (int turns = 0; turns < 20; turns++) uv_run(&loop, UV_RUN_NOWAIT);
+    ok(a.up - a.down == 1 && b.up - b.down == 1, "and both are up");
+    is_int(a.failed_by[MYCO_DOWN_FOREIGN] + b.failed_by[MYCO_DOWN_FOREIGN], 0,
+        "nobody was taken for another");
+    is_int(a.failed_by[MYCO_DOWN_REFUSED] + b.failed_by[MYCO_DOWN_REFUSED], 0, "nor for dead");
+    kit_close(&a);
+    kit_close(&b);
+    kit_done(&loop);
+}
+
 int main(void)
 {
     test_pair();
     test_tie();
     test_reset();
+    test_storm();
     test_refused();
     test_port_taken();
     test_unknown_waits();

@@ -132,6 +132,8 @@ static void test_hellos(void)
     test_hello("another cluster", hello, MYCO_NET_REFUSED_CLUSTER, MYCO_GOODBYE_CLUSTER);
     hello = good, hello.id = 1;
     test_hello("itself", hello, MYCO_NET_REFUSED_SELF, MYCO_GOODBYE_IDENTITY);
+    hello = good, hello.id = 2;
+    test_hello("another node of the same id", hello, MYCO_NET_REFUSED_TWIN, MYCO_GOODBYE_TWIN);
     hello = good, hello.id = 2, hello.generation = 0;
     test_hello("an earlier life", hello, MYCO_NET_REFUSED_STALE, MYCO_GOODBYE_STALE);
 }

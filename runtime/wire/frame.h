@@ -107,7 +107,8 @@ enum myco_link_frame {
     X(VERSION, 5, "no version in common")                                                          \
     X(CLUSTER, 6, "another cluster")                                                               \
     X(IDENTITY, 7, "not the node that was expected")                                               \
-    X(STALE, 8, "an earlier life of this node")
+    X(STALE, 8, "an earlier life of this node")                                                    \
+    X(TWIN, 9, "another node has the same id")
 
 enum myco_goodbye {
 #define X(symbol, number, text) MYCO_GOODBYE_##symbol = number,

@@ -275,7 +275,8 @@ static double run_round(enum kind kind, uint32_t count, double *cpu)
     while (ask.count < ask.wanted) uv_run(&ask.loop, UV_RUN_ONCE);
     *cpu = (cpu_us() - before) / count;
     qsort(ask.samples, count, sizeof *ask.samples, by_sample);
-    return ask.samples[count / 2] / 1000.0;
+    uint32_t middle_ns = ask.samples[count / 2];
+    return middle_ns / 1000.0;
 }
 
 static void run_rounds(unsigned rounds, uint32_t count)

@@ -1,2 +1,3 @@
 myco_test(object_file LAYERS object)
 myco_test(manifest LAYERS object)
+myco_test(chain LAYERS object)

@@ -363,17 +363,25 @@ static void test_gc(void)
     ok(!exists(keys[1]) && exists(keys[2]) && exists(keys[3]), "the new one does");
 
     myco_chain_set_grace(heir, 0);
+    write_dropping(heir, "x", keys[2]);
+    object_world_settle(&world);
+    ok(exists(keys[2]), "without any grace, still only a later manifest lets it go");
+    write_text(heir, "y");
+    object_world_settle(&world);
+    ok(!exists(keys[2]), "and that does");
     write_dropping(heir, "g", "m/0000000000000001/0000000000000001");
     write_dropping(heir, "h", "m/0000000000000001/0000000000000005");
     write_dropping(heir, "i", "m/0000000000000001/0000000000000000");
-    write_dropping(heir, "j", "m/0000000000000002/0000000000000007");
+    write_dropping(heir, "j", "m/0000000000000002/0000000000000009");
+    object_world_settle(&world);
     write_text(heir, "k");
     object_world_settle(&world);
     ok(!exists("m/0000000000000001/0000000000000001"), "an old manifest can be dropped");
     ok(exists("m/0000000000000001/0000000000000005"), "a seal stays");
     ok(exists("m/0000000000000001/0000000000000000"), "so does a claim");
-    ok(exists("m/0000000000000002/0000000000000007"), "and the newest manifest");
-    ok(latest(heir, &result) == 0 && says(&result, "k"), "the chain is whole");
+    ok(exists("m/0000000000000002/0000000000000009"), "and the newest manifest");
+    ok(latest(heir, &result) == 0 && says(&result, "k") && result.manifest.sequence == 9,
+        "the chain is whole");
     reset(&result);
     myco_chain_free(chain);
     myco_chain_free(heir);

@@ -6,8 +6,12 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-/* u8 what, then:  RENEW u64 serial · ROUND u64 term, round · ROUND_OK u64 term, round, age_ms ·
- * GRANT u64 serial */
+/* u8 what, u64 a, b, c:
+ *   RENEW serial · ROUND term, round · ROUND_OK term, round, age_ms · GRANT serial, index
+ *
+ * index: the leader's last entry when it granted. The holder's lease begins once it has applied
+ * that much: otherwise a node that was away for longer than its lease would get a new one, and take
+ * for its own what the entries that it has not seen yet gave to others. */
 enum { RENEW = 1, ROUND, ROUND_OK, GRANT };
 
 #define WAITING_MAX 4096 /* renewals that wait for a round */
@@ -26,6 +30,7 @@ struct myco_lease {
     /* holder */
     bool holding, valid;
     uint64_t serial, deadline_ns;
+    uint64_t waiting_deadline_ns, waiting_index; /* a grant that counts once so much is applied */
     uint64_t sent_ns[8]; /* when the renewal of serial n was sent, at n % 8 */
 
     /* voter */
@@ -85,8 +90,8 @@ static void send(
     struct myco_buf out = {0};
     myco_buf_u8(&out, what);
     myco_buf_u64(&out, a);
-    if (what == ROUND || what == ROUND_OK) myco_buf_u64(&out, b);
-    if (what == ROUND_OK) myco_buf_u64(&out, c);
+    myco_buf_u64(&out, b);
+    myco_buf_u64(&out, c);
     if (to == lease->self) {
         myco_lease_receive(lease, to, myco_buf_as_slice(&out));
         myco_buf_free(&out);
@@ -139,7 +144,7 @@ static void grant(struct myco_lease *lease, const struct renewal *renewal, uint6
         myco_map_put(&lease->granted, renewal->node, granted);
     }
     *granted = now;
-    send(lease, renewal->node, GRANT, renewal->serial, 0, 0);
+    send(lease, renewal->node, GRANT, renewal->serial, myco_rlog_last_index(lease->log), 0);
 }
 
 static void end_round(struct myco_lease *lease)
@@ -218,16 +223,36 @@ static void answer_round(struct myco_lease *lease, uint64_t from, uint64_t term,
 
 /* ── holder ── */
 
-static void take_grant(struct myco_lease *lease, uint64_t serial)
+static void extend(struct myco_lease *lease, uint64_t deadline)
 {
-    if (serial > lease->serial || serial + 8 <= lease->serial) return;
-    uint64_t deadline = lease->sent_ns[serial % 8] + lease->lease_ns;
-    if (deadline <= lease->deadline_ns || !lease->holding) return;
+    if (deadline <= lease->deadline_ns) return;
     __atomic_store_n(&lease->deadline_ns, deadline, __ATOMIC_RELEASE);
     myco_timer_start_at(&lease->end, deadline);
     bool was = lease->valid;
     lease->valid = myco_now_ns(lease->env) < deadline;
     if (lease->valid && !was) lease->events.gained(lease->events.data);
+}
+
+/* While a lease is valid nothing can have been taken; after a gap, what was must be known first. */
+static void take_grant(struct myco_lease *lease, uint64_t serial, uint64_t index)
+{
+    if (serial > lease->serial || serial + 8 <= lease->serial || !lease->holding) return;
+    uint64_t deadline = lease->sent_ns[serial % 8] + lease->lease_ns;
+    if (myco_lease_valid(lease) || myco_rlog_applied_index(lease->log) >= index) {
+        extend(lease, deadline);
+        return;
+    }
+    lease->waiting_deadline_ns = deadline;
+    lease->waiting_index = index;
+}
+
+void myco_lease_applied(struct myco_lease *lease)
+{
+    if (!lease->waiting_deadline_ns || myco_rlog_applied_index(lease->log) < lease->waiting_index)
+        return;
+    uint64_t deadline = lease->waiting_deadline_ns;
+    lease->waiting_deadline_ns = 0;
+    if (lease->holding) extend(lease, deadline);
 }
 
 static void renew(struct myco_lease *lease)
@@ -251,6 +276,7 @@ static void tick(void *data)
             lease->events.lost(lease->events.data);
         }
     }
+    myco_lease_applied(lease);
     uint64_t last = lease->sent_ns[lease->serial % 8];
     if (lease->holding && (!lease->valid || now - last >= lease->lease_ns / 4)) renew(lease);
     /* A round that lost its messages, or the first one, which tells when older grants are over. */
@@ -290,9 +316,8 @@ void myco_lease_receive(struct myco_lease *lease, uint64_t from, struct myco_sli
     struct myco_reader in = myco_reader(payload.data, payload.size);
     uint8_t what = myco_read_u8(&in);
     uint64_t a = myco_read_u64(&in);
-    uint64_t b = what == ROUND || what == ROUND_OK ? myco_read_u64(&in) : 0;
-    uint64_t c = what == ROUND_OK ? myco_read_u64(&in) : 0;
-    if (in.bad || !lease->log) return;
+    uint64_t b = myco_read_u64(&in), c = myco_read_u64(&in);
+    if (!myco_read_done(&in) || !lease->log) return;
     if (what == RENEW)
         take_renewal(lease, from, a);
     else if (what == ROUND)
@@ -300,5 +325,5 @@ void myco_lease_receive(struct myco_lease *lease, uint64_t from, struct myco_sli
     else if (what == ROUND_OK)
         take_answer(lease, from, a, b, c);
     else if (what == GRANT)
-        take_grant(lease, a);
+        take_grant(lease, a, b);
 }

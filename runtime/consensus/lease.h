@@ -32,6 +32,7 @@ void myco_lease_start(
 void myco_lease_hold(
     struct myco_lease *lease, bool holding); /* holds something: renew; else let it end */
 void myco_lease_receive(struct myco_lease *lease, uint64_t from, struct myco_slice payload);
+void myco_lease_applied(struct myco_lease *lease); /* an entry of the log was applied */
 /* On CLOCK_BOOTTIME; 0: none. Any thread. */
 uint64_t myco_lease_deadline_ns(const struct myco_lease *lease);
 bool myco_lease_valid(struct myco_lease *lease);

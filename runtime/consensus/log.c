@@ -149,7 +149,7 @@ static bool is_full(struct myco_rlog *log, size_t more)
 int myco_rlog_submit(struct myco_rlog *log, struct myco_slice command)
 {
     if (log->failed != 0) return MYCO_ECLOSED;
-    if (!myco_rlog_is_leader(log) || raft_transferee(&log->raft) != 0) return MYCO_ENOTLEADER;
+    if (!myco_rlog_is_leader(log) || myco__rlog_handing_over(log)) return MYCO_ENOTLEADER;
     if (command.size > MYCO__RLOG_COMMAND_SIZE_MAX) return MYCO_ETOOBIG;
     if (is_full(log, command.size)) return MYCO_EFULL;
     if (log->batch_count == log->batch_capacity) {
@@ -203,6 +203,11 @@ uint64_t myco_rlog_term(const struct myco_rlog *log)
 uint64_t myco_rlog_commit_index(const struct myco_rlog *log)
 {
     return raft_commit_index(ask(log));
+}
+
+uint64_t myco_rlog_last_index(const struct myco_rlog *log)
+{
+    return raft_last_index(ask(log)) + log->batch_count; /* what waits for the next turn, too */
 }
 
 uint64_t myco_rlog_applied_index(const struct myco_rlog *log)

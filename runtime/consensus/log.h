@@ -55,7 +55,8 @@ void myco_rlog_receive(struct myco_rlog *log, uint64_t from, struct myco_slice p
 /* Leader. 0: it is in the leader's log, and may commit. ENOTLEADER, EFULL (too many uncommitted), ETOOBIG (1 MiB). */
 int myco_rlog_submit(struct myco_rlog *log, struct myco_slice command);
 /* Leader; one at a time: EBUSY. Adding starts as spare or standby; promoting to voter catches up first. MYCO_ROLE_NONE removes.
- * The outcome shows in the configuration (changed). */
+ * The outcome shows in the configuration (changed). A leader can't demote or remove itself (EINVAL): transfer first. EBUSY
+ * until it is established, too; ENOTFOUND: it is not there; EINVAL: no voter would be left, or a voter that was not added first. */
 int myco_rlog_assign(struct myco_rlog *log, uint64_t id, enum myco_role role);
 int myco_rlog_transfer(struct myco_rlog *log, uint64_t to); /* leader: hand over; 0 picks */
 /* A voter whose leader is known to be dead need not wait for its election timeout. */
@@ -66,6 +67,7 @@ bool myco_rlog_is_established(const struct myco_rlog *log); /* leader, and its b
 uint64_t myco_rlog_term(const struct myco_rlog *log);
 uint64_t myco_rlog_commit_index(const struct myco_rlog *log);
 uint64_t myco_rlog_applied_index(const struct myco_rlog *log);
+uint64_t myco_rlog_last_index(const struct myco_rlog *log); /* appended here, committed or not */
 size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max); /* current configuration */
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id);
 

@@ -38,6 +38,7 @@
     X(POLICY, 10)   /* a new version of a policy */                                                \
     X(ROLLBACK, 11) /* back to the version before */                                               \
     X(WANT, 13)     /* the leader's wish: a live holder shall hand over to another */              \
+    X(BARRIER, 15)  /* nothing: who sent it knows, when it is applied, what was agreed before */   \
     X(RELEASE, 14)  /* the holder gives up what it leads, and stays a candidate */
 
 enum myco_command_kind {

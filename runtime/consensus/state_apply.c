@@ -512,6 +512,7 @@ int myco_state_apply(
     case MYCO_COMMAND_ROLLBACK: return apply_rollback(&apply);
     case MYCO_COMMAND_WANT: return apply_want(&apply);
     case MYCO_COMMAND_RELEASE: return apply_release(&apply);
+    case MYCO_COMMAND_BARRIER: return 0;
     default: return MYCO_EVERSION;
     }
 }

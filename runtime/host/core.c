@@ -536,6 +536,8 @@ void myco_core_free(struct myco_core *core)
     myco_timer_stop(&core->joining);
     myco_defer_cancel(&core->refresh);
     core->refresh_due = true; /* nothing is deferred any more */
+    core_birth_close(core);
+    core_persist_stop(core->persist);
     core_persist_free(core->persist);
     core->persist = NULL;
     core_ops_close(core);

@@ -38,7 +38,7 @@ struct myco_identity {
 struct myco_core_options {
     struct myco_env *env;
     struct myco_disk *disk;         /* the data folder */
-    struct myco_object *store;      /* NULL: none; borrowed */
+    struct myco_object *store;      /* NULL: none; taken: the core closes it */
     struct myco_policy_port policy; /* ask NULL: the built-in rules */
     const char *name, *cluster, *labels;
     uint32_t expect;

@@ -24,7 +24,7 @@ struct core_op {
     struct myco_buf key, value; /* SCAN: prefix and after */
     struct myco_put_options put;
     uint32_t limit;
-    bool keys_only;
+    bool keys_only, keyed;
     uint64_t deadline_ns, request, token, sent_to;
     myco_result_cb cb;
     void *data;
@@ -191,13 +191,15 @@ static void attempt(struct core_op *op)
 {
     struct myco_core *core = op->core;
     const struct myco_septum_record *septum = myco_state_septum(core->state, op->septum);
+    if (!core->joined) return; /* it may not know what the cluster has, yet */
     if (!septum) {
-        fail(op, MYCO_ENOTFOUND, "no such septum");
+        fail(op, MYCO_EINVAL, "no such septum");
         return;
     }
+    if (op->keyed) op->hypha = myco_hypha_of(septum, myco_buf_as_slice(&op->key));
     const struct myco_hypha_record *hypha = &septum->hyphae[op->hypha];
     uint64_t primary = hypha->set.primary;
-    if (!primary || hypha->from_store || !core->joined) return;
+    if (!primary || hypha->from_store) return;
     if (is_write(op) && hypha->set.in_sync_count < septum->options.min_in_sync) return;
     if (primary == core->identity.id)
         here(op);
@@ -327,8 +329,7 @@ static void start(struct core_op *op)
 
 static void start_keyed(struct core_op *op, struct myco_slice key)
 {
-    const struct myco_septum_record *septum = myco_state_septum(op->core->state, op->septum);
-    op->hypha = septum ? myco_hypha_of(septum, key) : 0;
+    op->keyed = true;
     myco_buf_bytes(&op->key, key.data, key.size);
     start(op);
 }
@@ -393,7 +394,8 @@ void myco_core_count(
     count->cb = cb;
     count->data = data;
     for (uint32_t h = 0, n = count->left; h < n; h++) {
-        struct core_op *op = make(core, MYCO_REQUEST_COUNT, septum, timeout_ms, counted, count);
+        struct core_op *op =
+            make(core, MYCO_REQUEST_COUNT, record ? septum : 0, timeout_ms, counted, count);
         op->hypha = h;
         start(op);
     }
@@ -495,7 +497,7 @@ void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice p
     const struct myco_septum_record *record = myco_state_septum(core->state, septum);
     struct scan *scan = myco_alloc(sizeof *scan);
     scan->core = core;
-    scan->septum = septum;
+    scan->septum = record ? septum : 0; /* unknown here: refused, once this node has joined */
     scan->hyphae = record ? record->options.hyphae : 1;
     scan->limit = limit == 0 ? SCAN_LIMIT : limit > SCAN_LIMIT_MAX ? SCAN_LIMIT_MAX : limit;
     scan->keys_only = keys_only;

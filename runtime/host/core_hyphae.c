@@ -154,6 +154,8 @@ static struct core_hypha *make(struct myco_core *core, uint64_t stream)
         send, journal, complete, propose, replaced, committed, copy};
     copy->hypha = myco_hypha_new(&options, &effects);
     myco_map_put(&core->hyphae, stream, copy);
+    MYCO_DEBUG(
+        core->env->log, "mycel", "a copy is made", "stream=%llx", (unsigned long long)stream);
     uint32_t cursor = 0;
     uint64_t peer, *generation;
     while ((generation = myco_map_next(&core->up, &cursor, &peer)))
@@ -163,10 +165,59 @@ static struct core_hypha *make(struct myco_core *core, uint64_t stream)
 
 static void destroy(struct myco_core *core, struct core_hypha *copy)
 {
+    MYCO_DEBUG(core->env->log, "mycel", "a copy goes", "stream=%llx offset=%llu",
+        (unsigned long long)copy->stream, (unsigned long long)myco_hypha_offset(copy->hypha));
     myco_map_del(&core->hyphae, copy->stream);
     myco_list_remove(&copy->dirty);
     myco_hypha_free(copy->hypha);
     myco_free(copy);
+}
+
+/* ── copies that are not wanted any more ──
+ *
+ * A node that lags behind the log may read that it is no member while others, further on, have made
+ * it one again and rely on what it acknowledged meanwhile. So a copy that is out of the set only
+ * falls silent; it goes once a command of ours that was sent after that has been applied and the
+ * set still is without us: whoever counts on this copy later must hear from it anew, and it is
+ * silent. */
+
+static void barrier_passed(const struct myco_result *result, void *data);
+
+static void send_barrier(struct myco_core *core)
+{
+    struct myco_buf body = {0};
+    if (core->barrier_under_way || core->leaving) return;
+    core->barrier_under_way = true;
+    core->barriers_sent++;
+    myco_core_submit(core, MYCO_COMMAND_BARRIER, &body, 10000, barrier_passed, core);
+}
+
+static void barrier_passed(const struct myco_result *result, void *data)
+{
+    struct myco_core *core = data;
+    bool again = false;
+    core->barrier_under_way = false;
+    if (result->status == MYCO_ECLOSED) return;
+    if (result->status == 0) core->barriers_passed = core->barriers_sent;
+    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
+        if (!copy->frozen) continue;
+        if (copy->frozen > core->barriers_passed) {
+            again = true;
+            continue;
+        }
+        uint64_t stream = copy->stream;
+        destroy(core, copy);
+        if (core->journal) myco_journal_drop(core->journal, stream);
+    }
+    if (again) send_barrier(core);
+}
+
+static void freeze(struct myco_core *core, struct core_hypha *copy, const struct myco_set *set)
+{
+    if (copy->frozen) return;
+    myco_hypha_configure(copy->hypha, set);
+    copy->frozen = core->barriers_sent + 1; /* the next one to be sent */
+    send_barrier(core);
 }
 
 void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum, uint32_t index)
@@ -178,11 +229,10 @@ void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum, 
     bool holds = myco_set_has(&record->set, self, core->identity.generation) ||
                  myco_set_joining(&record->set, self);
     if (!holds) {
-        if (!copy) return;
-        destroy(core, copy);
-        if (core->journal) myco_journal_drop(core->journal, stream);
+        if (copy) freeze(core, copy, &record->set);
         return;
     }
+    if (copy) copy->frozen = 0;
     if (record->from_store) {
         if (record->set.primary != self) {
             if (copy) destroy(core, copy); /* half loaded, and another's task now */
@@ -305,7 +355,7 @@ void core_hyphae_receive(struct myco_core *core, uint64_t from, struct myco_slic
     uint32_t index = myco_read_u32(&in);
     if (in.bad) return;
     struct core_hypha *copy = core_hypha_find(core, septum, index);
-    if (!copy || copy->loading_epoch) return;
+    if (!copy || copy->loading_epoch || copy->frozen || !core->joined) return;
     myco_hypha_receive(copy->hypha, from, myco_bytes(in.at, myco_read_left(&in)));
 }
 

@@ -20,6 +20,8 @@ struct core_hypha {
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
     bool handing_over;
+    uint32_t frozen; /* not a member as far as we know: hears nothing; the barrier that frees it, 0:
+                        a member */
     uint64_t uploaded; /* offset up to which the manifest holds it; persist.c's */
     bool uploaded_known;
 };
@@ -71,10 +73,13 @@ struct myco_core {
     struct myco_deferred refresh;
     bool refresh_due, joined, join_sent, clean, ready, born_asked, leaving, failed;
     uint64_t born_at_ms, leave_deadline_ms;
+    struct core_birth *birth; /* of a cluster, under way */
     void (*left)(void *data);
     void *left_data;
     uint64_t meta_hash;
     uint64_t sweep_at_ms, started_ms;
+    uint32_t barriers_sent, barriers_passed;
+    bool barrier_under_way;
 };
 
 /* core.c */
@@ -86,6 +91,7 @@ bool core_is_up(struct myco_core *core, uint64_t node);
 /* core_state.c: what the log says */
 struct myco_state_events core_state_events(struct myco_core *core);
 struct myco_rlog_events core_log_events(struct myco_core *core);
+void core_birth_close(struct myco_core *core);
 void core_birth(struct myco_core *core); /* as leader of a cluster that is not born yet */
 
 /* core_hyphae.c */
@@ -136,6 +142,8 @@ void core_inbox_close(struct myco_list *link);
 
 /* persist.c */
 struct core_persist *core_persist_new(struct myco_core *core);
+void core_persist_stop(
+    struct core_persist *persist); /* closes the store: what is under way ends with ECANCELED */
 void core_persist_free(struct core_persist *persist);
 void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_slice payload);
 void core_persist_changed(struct myco_core *core); /* septa or the persistence policy */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "host/core_internal.h"
 
 /* ── the log's events ── */
@@ -39,9 +40,10 @@ static void apply(uint64_t index, uint64_t term, struct myco_slice command, void
     }
     if (core->events.on_trace)
         core->events.on_trace(
-            "apply", index, head.kind, (uint64_t)(uint32_t)result.status, core->events.data);
+            "apply", index, head.kind, myco_hash(command.data, command.size), core->events.data);
     myco_commands_applied(core->commands, &head, &result);
     if (core->council) myco_council_applied(core->council, &head);
+    if (core->swim) myco_lease_applied(core->lease);
 }
 
 static void snapshot(struct myco_buf *out, void *data)
@@ -150,20 +152,29 @@ struct myco_state_events core_state_events(struct myco_core *core)
 /* ── birth ── the first leader names the cluster: a new one, or what the object store remembers
  * (rule 22) */
 
-struct birth {
+struct core_birth {
     struct myco_core *core;
     struct myco_chain *chain;
     uint64_t incarnation;
 };
 
-static void end_birth(struct birth *birth, bool again)
+static void end_birth(struct core_birth *birth, bool again)
 {
     struct myco_core *core = birth->core;
     core->born_asked = !again;
     core->born_at_ms = myco_now_ms(core->env);
-    /* The chain must not be freed inside its own callback. */
-    core_persist_bury(core, birth->chain);
+    core->birth = NULL;
+    core_persist_bury(core, birth->chain); /* not inside its own callback */
     myco_free(birth);
+}
+
+void core_birth_close(struct myco_core *core)
+{
+    struct core_birth *birth = core->birth;
+    if (!birth) return;
+    myco_chain_free(birth->chain);
+    myco_free(birth);
+    core->birth = NULL;
 }
 
 static void propose_birth(
@@ -181,7 +192,8 @@ static void propose_birth(
 
 static void took_over(int status, const char *message, struct myco_manifest *manifest, void *data)
 {
-    struct birth *birth = data;
+    struct core_birth *birth = data;
+    if (status == MYCO_ECANCELED) return; /* closing: core_birth_close() frees */
     struct myco_core *core = birth->core;
     if (status) {
         MYCO_WARN(core->env->log, "mycel",
@@ -199,7 +211,7 @@ static void took_over(int status, const char *message, struct myco_manifest *man
 
 static void claimed(int status, const char *message, struct myco_manifest *manifest, void *data)
 {
-    struct birth *birth = data;
+    struct core_birth *birth = data;
     if (status) {
         took_over(status, message, NULL, birth);
         return;
@@ -213,6 +225,7 @@ void core_birth(struct myco_core *core)
     if (core->state->cluster || !myco_rlog_is_established(core->log)) return;
     uint64_t now = myco_now_ms(core->env);
     if (core->born_asked && now - core->born_at_ms < 3000) return;
+    if (core->birth) return;
     if (!core->born_asked && core->born_at_ms && now - core->born_at_ms < 1000) return;
     core->born_asked = true;
     core->born_at_ms = now;
@@ -220,8 +233,9 @@ void core_birth(struct myco_core *core)
         propose_birth(core, 1, NULL);
         return;
     }
-    struct birth *birth = myco_alloc(sizeof *birth);
+    struct core_birth *birth = myco_alloc(sizeof *birth);
     birth->core = core;
+    core->birth = birth;
     birth->chain = myco_chain_new(core->options.store);
     myco_chain_claim(birth->chain, core->identity.cluster, claimed, birth);
 }

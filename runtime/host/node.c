@@ -238,6 +238,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .timeout_ms = node->options.timeout_ms,
         .value_size_max = node->options.value_size_max};
     if (node->policies) options.policy = myco_policies_port(node->policies);
+    node->object = NULL; /* the core's now */
     int rc = myco_core_open(&options, &node->identity,
         &(struct myco_core_events){.on_ready = on_ready, .on_failed = on_failed, .data = node},
         &node->core, err);
@@ -387,8 +388,6 @@ static void close_disk(void *data)
 static void close_store(void *data)
 {
     struct myco *node = data;
-    if (node->object) node->object->ops->close(node->object);
-    node->object = NULL;
     if (node->store_disk)
         myco_uv_disk_close(node->store_disk, close_disk, node);
     else

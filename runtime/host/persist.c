@@ -221,6 +221,7 @@ static void uploaded(int status, const char *message, void *data)
     struct core_persist *persist = data;
     struct myco_core *core = persist->core;
     persist->uploading = false;
+    if (status == MYCO_ECANCELED) return; /* closing */
     if (status) {
         MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
         MYCO_WARN(core->env->log, "mycel", "an upload failed, it is tried again", "error=\"%s\"",
@@ -385,13 +386,19 @@ void core_persist_bury(struct myco_core *core, struct myco_chain *chain)
     if (persist->buried_count == 1) myco_defer(core->env, &persist->bury, free_buried, persist);
 }
 
-void core_persist_free(struct core_persist *persist)
+void core_persist_stop(struct core_persist *persist)
 {
-    if (!persist) return;
     myco_timer_stop(&persist->tick);
     myco_defer_cancel(&persist->bury);
     free_buried(persist);
     persist_leader_stop(persist);
+    struct myco_object *store = persist->store;
+    persist->store = NULL;
+    if (store) store->ops->close(store);
+}
+
+void core_persist_free(struct core_persist *persist)
+{
     persist_loads_close(persist);
     persist_vouch_free(&persist->vouch);
     MYCO_MAP_EACH (struct persist_uploaded, known, &persist->uploaded) myco_free(known);

@@ -238,6 +238,9 @@ struct myco_rlog {
     size_t batch_count, batch_capacity, batch_size;
     uint64_t promoting; /* the server that is catching up, to become a voter */
     struct {
+        uint64_t to, since_ms; /* the successor that does not have everything yet; 0: none */
+    } handover;
+    struct {
         struct myco_timer timer;
         uint64_t leader, term, at_ms;
     } died;
@@ -273,6 +276,7 @@ void myco__rlog_pump_later(struct myco_rlog *log);
 
 /* raft_member.c */
 void myco__rlog_member_settle(struct myco_rlog *log);
+bool myco__rlog_handing_over(const struct myco_rlog *log); /* takes nothing new */
 void myco__rlog_died_init(struct myco_rlog *log);
 
 /* raft_snapshot.c */

@@ -194,18 +194,48 @@ static bool on_append_result(
 
 /* ── The others ─────────────────────────────────────────────────────────────────────────────── */
 
+/* Our own role in the configuration that libraft uses; NULL: we are not in it. */
+static int *own_role(struct myco_rlog *log)
+{
+    struct raft_configuration *configuration = &log->raft.configuration;
+    for (unsigned i = 0; i < configuration->n; i++)
+        if (configuration->servers[i].id == log->self) return &configuration->servers[i].role;
+    return NULL;
+}
+
+static bool knows_no_leader(struct myco_rlog *log, uint64_t candidate)
+{
+    raft_id leader = 0;
+    const char *address;
+    if (raft_state(&log->raft) != RAFT_FOLLOWER) return false;
+    raft_leader(&log->raft, &leader, &address);
+    uint64_t now_ms = myco_now_ms(log->env);
+    return leader == candidate || now_ms >= log->heard_ms + log->election_ms;
+}
+
 static bool on_vote(
     struct myco_rlog *log, const struct from *from, const struct myco__rlog_view *view)
 {
+    if (view->pre_vote && view->term < raft_current_term(&log->raft)) {
+        struct myco__rlog_view answer = {.type = RAFT_REQUEST_VOTE_RESULT,
+            .term = raft_current_term(&log->raft),
+            .pre_vote = true};
+        myco__rlog_send(log, from->id, false, &answer);
+        return true;
+    }
     struct raft_message message = {.type = RAFT_REQUEST_VOTE,
         .request_vote = {.version = 2,
             .term = view->term,
             .candidate_id = from->id,
             .last_log_index = view->index,
             .last_log_term = view->index_term,
-            .disrupt_leader = view->disrupt,
+            .disrupt_leader = view->disrupt || knows_no_leader(log, from->id),
             .pre_vote = view->pre_vote}};
-    return step_message(log, from, &message) == 0;
+    int *role = own_role(log), kept = role != NULL ? *role : 0;
+    if (role != NULL) *role = RAFT_VOTER;
+    int code = step_message(log, from, &message);
+    if (role != NULL) *role = kept; /* a vote changes no configuration: it is still there */
+    return code == 0;
 }
 
 static bool on_vote_result(

@@ -53,11 +53,14 @@ int myco_rlog_assign(struct myco_rlog *log, uint64_t id, enum myco_role role)
     struct myco__rlog_config config;
     if (log->failed != 0) return MYCO_ECLOSED;
     if (id == 0 || (unsigned)role > MYCO_ROLE_NONE) return MYCO_EINVAL;
-    if (!myco_rlog_is_leader(log) || raft_transferee(&log->raft) != 0) return MYCO_ENOTLEADER;
+    if (!myco_rlog_is_leader(log) || myco__rlog_handing_over(log)) return MYCO_ENOTLEADER;
     if (!log->established || log->promoting != 0 || log->raft.configuration_uncommitted_index != 0)
         return MYCO_EBUSY;
     const struct myco_log_server *server = myco__rlog_config_find(&log->config, id);
     if (server != NULL && server->role == role) return 0;
+    /* Its log would be the longest, and libraft never lets it stand again: with two voters, the
+     * other one could not be elected either. Transfer first. */
+    if (id == log->self) return MYCO_EINVAL;
     int status = changed_config(log, id, role, &config);
     if (status != 0) return status;
 
@@ -73,7 +76,7 @@ int myco_rlog_assign(struct myco_rlog *log, uint64_t id, enum myco_role role)
 }
 
 /* A server that has caught up becomes a voter; one that could not stays what it is. */
-void myco__rlog_member_settle(struct myco_rlog *log)
+static void settle_promotion(struct myco_rlog *log)
 {
     int progress = RAFT_CATCH_UP_NONE;
     struct myco__rlog_config config;
@@ -93,15 +96,64 @@ void myco__rlog_member_settle(struct myco_rlog *log)
             "server=%016llx error=%s", (unsigned long long)id, myco_errname(status));
 }
 
+/* ── Handing over ───────────────────────────────────────────────────────────────────────────── */
+
+bool myco__rlog_handing_over(const struct myco_rlog *log)
+{
+    return log->handover.to != 0 || raft_transferee(&log->raft) != 0;
+}
+
+/* The voter whose log is the longest. */
+static uint64_t pick_successor(const struct myco_rlog *log)
+{
+    const struct raft_configuration *configuration = &log->raft.configuration;
+    uint64_t best = 0;
+    raft_index best_match = 0, match = 0;
+    for (unsigned i = 0; i < configuration->n; i++) {
+        const struct raft_server *server = &configuration->servers[i];
+        if (server->id == log->self || server->role != RAFT_VOTER) continue;
+        if (raft_match_index(&log->raft, server->id, &match) != 0) continue;
+        if (best != 0 && match <= best_match) continue;
+        best = server->id;
+        best_match = match;
+    }
+    return best;
+}
+
 int myco_rlog_transfer(struct myco_rlog *log, uint64_t to)
 {
     if (log->failed != 0) return MYCO_ECLOSED;
     if (!myco_rlog_is_leader(log)) return MYCO_ENOTLEADER;
-    if (raft_transferee(&log->raft) != 0) return MYCO_EBUSY;
-    struct raft_event event = {.type = RAFT_TRANSFER, .transfer = {.server_id = to}};
-    int status = myco__rlog_code(myco__rlog_step(log, &event));
+    if (myco__rlog_handing_over(log)) return MYCO_EBUSY;
+    if (to == 0 && (to = pick_successor(log)) == 0) return MYCO_ENOTFOUND;
+    const struct myco_log_server *server = myco__rlog_config_find(&log->config, to);
+    if (server == NULL || server->role != MYCO_ROLE_VOTER || to == log->self) return MYCO_EINVAL;
+    log->handover.to = to;
+    log->handover.since_ms = log->now_ms;
     myco__rlog_settle(log);
-    return status;
+    return 0;
+}
+
+/* libraft would tell a successor to stand as soon as it acknowledged anything, and one that does
+ * not yet have all would ignore that. So it is asked once everything is there, while nothing new is
+ * taken. */
+static void settle_handover(struct myco_rlog *log)
+{
+    if (log->handover.to == 0 || log->batch_count > 0) return;
+    if (is_caught_up(log, log->handover.to)) {
+        struct raft_event event = {
+            .type = RAFT_TRANSFER, .transfer = {.server_id = log->handover.to}};
+        log->handover.to = 0;
+        (void)myco__rlog_step(log, &event); /* refused: nothing is handed over, and we still lead */
+    } else if (log->now_ms - log->handover.since_ms >= log->election_ms) {
+        log->handover.to = 0;
+    }
+}
+
+void myco__rlog_member_settle(struct myco_rlog *log)
+{
+    settle_promotion(log);
+    if (log->failed == 0) settle_handover(log);
 }
 
 /* ── The leader is known to be dead ─────────────────────────────────────────────────────────── */

@@ -35,6 +35,7 @@
 #include "consensus/log_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -106,15 +107,30 @@ void myco__rlog_send(
         log->events.send(to, bulk, &payload, log->events.data);
 }
 
+/* The index of a change that takes the vote from `to`, while it is not committed; 0: there is none.
+ * A server that knows it neither stands nor is behind anybody without it: were we lost then, those
+ * that are left might not be able to elect. It is not needed to commit the change either. */
+static uint64_t demotion_of(const struct myco_rlog *log, uint64_t to)
+{
+    const struct raft_configuration *next = &log->raft.configuration;
+    const struct myco_log_server *server = myco__rlog_config_find(&log->config, to);
+    if (log->raft.configuration_uncommitted_index == 0) return 0;
+    if (server == NULL || server->role != MYCO_ROLE_VOTER) return 0;
+    for (unsigned i = 0; i < next->n; i++)
+        if (next->servers[i].id == to && next->servers[i].role == RAFT_VOTER) return 0;
+    return log->raft.configuration_uncommitted_index;
+}
+
 /* As many entries from the cache as fit into one message, from where `view` stands. */
-static size_t fill_entries(struct myco_rlog *log, struct myco__rlog_view *view, size_t count)
+static size_t fill_entries(
+    struct myco_rlog *log, struct myco__rlog_view *view, size_t count, uint64_t stop)
 {
     size_t bodies = 0;
     view->entry_count = 0;
     while (view->entry_count < count) {
-        const struct myco__rlog_entry *entry =
-            myco__rlog_cache_at(&log->cache, view->index + 1 + view->entry_count);
-        if (entry == NULL) break;
+        uint64_t index = view->index + 1 + view->entry_count;
+        const struct myco__rlog_entry *entry = myco__rlog_cache_at(&log->cache, index);
+        if (entry == NULL || index == stop) break;
         if (bodies > 0 && bodies + entry->size > MYCO__RLOG_APPEND_SIZE_MAX) break;
         bodies += entry->size;
         view->entries[view->entry_count++] = (struct myco__rlog_entry_view){
@@ -134,10 +150,11 @@ static void send_append(struct myco_rlog *log, uint64_t to, const struct raft_ap
         .commit = args->leader_commit,
         .entries = entries};
     size_t left = args->n_entries;
+    uint64_t stop = demotion_of(log, to);
     MYCO_ASSERT(left <= MYCO__RLOG_INFLIGHT_MAX);
     do {
-        size_t count = fill_entries(log, &view, left);
-        if (count == 0 && left > 0) return;
+        size_t count = fill_entries(log, &view, left, stop);
+        if (count == 0 && left > 0 && view.index != args->prev_log_index) return;
         myco__rlog_send(log, to, false, &view);
         if (count == 0) return;
         view.index += count;
@@ -224,6 +241,7 @@ static void leadership(struct myco_rlog *log)
     log->barrier_term = raft_current_term(&log->raft);
     log->established = false;
     log->promoting = 0;
+    log->handover.to = 0;
     memset(log->snapshot.sent, 0, sizeof log->snapshot.sent);
 }
 
@@ -382,7 +400,8 @@ static int init_raft(struct myco_rlog *log)
     memset(raft, 0, sizeof *raft);
     if (raft_init(raft, NULL, NULL, log->self, log->address) != 0) return MYCO_ENOMEM;
     log->raft_open = true;
-    raft->tracer = NULL; /* or every message is formatted, to be thrown away */
+    if (!getenv("LIBRAFT_TRACE"))
+        raft->tracer = NULL; /* or every message is formatted, to be thrown away */
     raft_seed(raft, (unsigned)myco_random_u64(log->env));
     raft_set_election_timeout(raft, log->election_ms);
     raft_set_heartbeat_timeout(raft, log->heartbeat_ms);

@@ -15,15 +15,16 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # The comment at the head of the calling script, as its --help.
 usage() { awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$self"; }
 
-# build PRESET [TARGET…]: configures and builds build/PRESET, quietly unless it fails.
+# build PRESET [TARGET…]: configures and builds build/PRESET, quietly unless it fails (1).
 build() {
   local preset=$1 log
   shift
   mkdir -p "build/$preset"
   log=build/$preset/build.log
   if ! { cmake --preset "$preset" && cmake --build --preset "$preset" ${1:+--target "$@"}; } >"$log" 2>&1; then
-    grep -E 'error|Error|FAILED|undefined' -A 5 "$log" | head -60 >&2
-    die "build/$preset failed: see $log"
+    grep -E 'error|Error|FAILED|undefined|multiple definition' -A 5 "$log" | cut -c 1-300 | head -60 >&2
+    say "$(basename "$self"): build/$preset failed, see $log" >&2
+    return 1
   fi
 }
 

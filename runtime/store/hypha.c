@@ -37,7 +37,7 @@ static void step_down(struct myco_hypha *hypha)
 {
     myco__hypha_answer_lost(hypha);
     myco__pending_free(hypha);
-    myco__members_free(hypha);
+    myco__hypha_members_free(hypha);
     hypha->serving = false;
     hypha->proposed = false;
     hypha->noop = 0;
@@ -84,14 +84,14 @@ void myco__hypha_apply(struct myco_hypha *hypha)
         }
         myco__hypha_answer_record(hypha, record);
     }
-    myco__log_trim(log, myco__members_need(hypha), hypha->options.tail_size_max,
+    myco__log_trim(log, myco__hypha_members_need(hypha), hypha->options.tail_size_max,
         hypha->options.pending_size_max);
 }
 
 void myco__hypha_settle(struct myco_hypha *hypha)
 {
     if (hypha->role == MYCO__ROLE_PRIMARY) {
-        myco__members_commit(hypha);
+        myco__hypha_members_commit(hypha);
         for (size_t i = 0; i < hypha->member_count; i++) {
             myco__member_pump(hypha, hypha->members[i]);
         }
@@ -199,7 +199,7 @@ static void take_role(struct myco_hypha *hypha, bool fresh)
     if (role == MYCO__ROLE_PRIMARY) {
         fresh = fresh || promoted;
         set_leader(hypha, 0, 0);
-        myco__members_configure(hypha, fresh);
+        myco__hypha_members_configure(hypha, fresh);
         if (!fresh) return;
         hypha->noop = 0;
         hypha->serving = false;
@@ -327,7 +327,7 @@ void myco_hypha_tick(struct myco_hypha *hypha)
         for (size_t i = 0; i < hypha->member_count; i++) {
             myco__member_tick(hypha, hypha->members[i], now_ms);
         }
-        myco__members_propose(hypha, now_ms);
+        myco__hypha_members_propose(hypha, now_ms);
     } else {
         myco__backup_tick(hypha, now_ms);
     }
@@ -339,7 +339,7 @@ void myco_hypha_tick(struct myco_hypha *hypha)
 bool myco_hypha_idle(const struct myco_hypha *hypha)
 {
     if (hypha->settle_wanted || hypha->log.applied < hypha->log.commit) return false;
-    if (hypha->role == MYCO__ROLE_PRIMARY) return hypha->serving && myco__members_idle(hypha);
+    if (hypha->role == MYCO__ROLE_PRIMARY) return hypha->serving && myco__hypha_members_idle(hypha);
     bool owes = hypha->end_owed || hypha->taken_owed || hypha->ack_owed || hypha->ask_owed;
     return !owes && !hypha->again_wanted && hypha->staging == NULL;
 }
@@ -353,7 +353,7 @@ bool myco_hypha_sealed_clean(const struct myco_hypha *hypha)
 {
     if (!hypha->sealed || hypha->role != MYCO__ROLE_PRIMARY || !hypha->serving) return false;
     bool nothing = hypha->log.applied == hypha->log.last && hypha->answers == NULL;
-    return nothing && myco__members_have(hypha);
+    return nothing && myco__hypha_members_have(hypha);
 }
 
 bool myco_hypha_serving(const struct myco_hypha *hypha)

@@ -169,10 +169,10 @@ static int append(struct myco_hypha *hypha, struct myco_slice bytes, uint64_t ep
     bool memory = hypha->options.level == MYCO_LEVEL_MEMORY;
     if (log->pending_size > 4 * hypha->options.pending_size_max) return MYCO_EFULL;
     struct myco__record *record = NULL;
-    int rc = myco__record_read(bytes, &record);
+    int rc = myco__hypha_record_read(bytes, &record);
     if (rc != 0) return rc;
     uint64_t sequence = 0;
-    if (record->epoch > epoch || !myco__record_follows(log, record, memory))
+    if (record->epoch > epoch || !myco__hypha_record_follows(log, record, memory))
         rc = MYCO_EPROTO;
     else if (!myco__log_reserve(log))
         rc = MYCO_ENOMEM;
@@ -180,7 +180,7 @@ static int append(struct myco_hypha *hypha, struct myco_slice bytes, uint64_t ep
         rc = hypha->effects.journal(
             record->offset, MYCO__KIND_RECORD, bytes, &sequence, hypha->effects.data);
     if (rc != 0) {
-        myco__record_free(record);
+        myco__hypha_record_free(record);
         return rc;
     }
     myco__log_push(log, record, sequence);

@@ -50,7 +50,7 @@ bool myco__head_read(struct myco_reader *reader, struct myco__head *head)
     return !reader->bad && head->epoch > 0;
 }
 
-size_t myco__record_size(const struct myco_write *write)
+size_t myco__hypha_record_size(const struct myco_write *write)
 {
     return RECORD_FIXED + write->key.size + write->value.size;
 }
@@ -105,10 +105,10 @@ static int record_parse(struct myco__record *record)
     return record->commit <= record->offset ? 0 : MYCO_EPROTO;
 }
 
-struct myco__record *myco__record_new(const struct myco_write *write, uint64_t epoch,
+struct myco__record *myco__hypha_record_new(const struct myco_write *write, uint64_t epoch,
     uint64_t offset, uint64_t time_ms, uint64_t commit)
 {
-    struct myco__record *record = record_alloc(myco__record_size(write));
+    struct myco__record *record = record_alloc(myco__hypha_record_size(write));
     if (record == NULL) return NULL;
     uint8_t *to = put_u64(record->bytes, epoch);
     to = put_u64(to, offset);
@@ -130,7 +130,7 @@ struct myco__record *myco__record_new(const struct myco_write *write, uint64_t e
     return record;
 }
 
-int myco__record_read(struct myco_slice bytes, struct myco__record **given)
+int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **given)
 {
     if (bytes.size < RECORD_FIXED) return MYCO_EPROTO;
     if (bytes.size > RECORD_FIXED + MYCO_KEY_SIZE_MAX + MYCO_VALUE_SIZE_MAX) return MYCO_EPROTO;
@@ -139,14 +139,14 @@ int myco__record_read(struct myco_slice bytes, struct myco__record **given)
     memcpy(record->bytes, bytes.data, bytes.size);
     int rc = record_parse(record);
     if (rc != 0) {
-        myco__record_free(record);
+        myco__hypha_record_free(record);
         return rc;
     }
     *given = record;
     return 0;
 }
 
-bool myco__record_follows(
+bool myco__hypha_record_follows(
     const struct myco__log *log, const struct myco__record *record, bool skips)
 {
     uint64_t epoch = myco__log_last_epoch(log);

@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-void myco__record_free(struct myco__record *record)
+void myco__hypha_record_free(struct myco__record *record)
 {
     if (record == NULL) return;
     MYCO_ASSERT(record->answers == NULL);
@@ -31,7 +31,7 @@ struct myco__record *myco__log_at(const struct myco__log *log, size_t index)
 
 void myco__log_free(struct myco__log *log)
 {
-    for (size_t i = 0; i < log->count; i++) myco__record_free(myco__log_at(log, i));
+    for (size_t i = 0; i < log->count; i++) myco__hypha_record_free(myco__log_at(log, i));
     myco_free(log->ring);
     myco_free(log->epochs);
     myco_free(log->marks);
@@ -177,7 +177,7 @@ void myco__log_cut(struct myco__log *log, uint64_t offset)
         if (record->offset <= offset) break;
         log->count--;
         log->pending_size -= record_cost(record);
-        myco__record_free(record);
+        myco__hypha_record_free(record);
     }
     while (log->epoch_count > 0 && log->epochs[log->epoch_count - 1].first > offset) {
         log->epoch_count--;
@@ -206,7 +206,7 @@ void myco__log_trim(struct myco__log *log, uint64_t keep_above, size_t tail_size
         log->applied_count--;
         log->count--;
         log->head = (log->head + 1) & (log->ring_size - 1);
-        myco__record_free(record);
+        myco__hypha_record_free(record);
     }
 }
 

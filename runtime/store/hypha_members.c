@@ -19,7 +19,7 @@ struct myco__member *myco__member_of(struct myco_hypha *hypha, uint64_t node)
     return NULL;
 }
 
-void myco__members_free(struct myco_hypha *hypha)
+void myco__hypha_members_free(struct myco_hypha *hypha)
 {
     for (size_t i = 0; i < hypha->member_count; i++) myco_free(hypha->members[i]);
     hypha->member_count = 0;
@@ -44,12 +44,12 @@ static struct myco__member *member_take(
     return member;
 }
 
-void myco__members_configure(struct myco_hypha *hypha, bool fresh)
+void myco__hypha_members_configure(struct myco_hypha *hypha, bool fresh)
 {
     const struct myco_set *set = &hypha->set;
     struct myco__member *former[MYCO__MEMBERS_MAX] = {NULL};
     size_t former_count = fresh ? 0 : hypha->member_count;
-    if (fresh) myco__members_free(hypha);
+    if (fresh) myco__hypha_members_free(hypha);
     for (size_t i = 0; i < former_count; i++) former[i] = hypha->members[i];
     hypha->member_count = 0;
     for (size_t i = 0; i < (size_t)set->in_sync_count + set->joining_count; i++) {
@@ -81,7 +81,7 @@ static uint64_t acked_by_all(const struct myco_hypha *hypha)
     return acked;
 }
 
-void myco__members_commit(struct myco_hypha *hypha)
+void myco__hypha_members_commit(struct myco_hypha *hypha)
 {
     struct myco__log *log = &hypha->log;
     uint64_t acked = acked_by_all(hypha);
@@ -92,19 +92,19 @@ void myco__members_commit(struct myco_hypha *hypha)
     hypha->serving = acked >= hypha->noop && log->applied >= hypha->noop;
 }
 
-bool myco__members_have(const struct myco_hypha *hypha)
+bool myco__hypha_members_have(const struct myco_hypha *hypha)
 {
     return acked_by_all(hypha) >= hypha->log.last;
 }
 
-void myco__members_acked(struct myco_hypha *hypha, struct myco__member *member, uint64_t acked)
+void myco__hypha_members_acked(struct myco_hypha *hypha, struct myco__member *member, uint64_t acked)
 {
     if (acked <= member->acked) return;
     member->acked = acked;
     if (member->waiting_ms != 0) member->waiting_ms = myco_now_ms(hypha->env);
 }
 
-uint64_t myco__members_need(const struct myco_hypha *hypha)
+uint64_t myco__hypha_members_need(const struct myco_hypha *hypha)
 {
     uint64_t need = UINT64_MAX;
     for (size_t i = 0; i < hypha->member_count; i++) {
@@ -163,7 +163,7 @@ static bool propose_expand(struct myco_hypha *hypha)
 }
 
 /* Whether a joining member is counted. Not one that is proposed: that is for consensus to say. */
-void myco__members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms)
+void myco__hypha_members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms)
 {
     if (!member->joining || member->proposed) return;
     bool streams = member->stage == MYCO__STAGE_STREAM && !member->start_owed;
@@ -173,13 +173,13 @@ void myco__members_tick(struct myco_hypha *hypha, struct myco__member *member, u
         member->counted = true;
 }
 
-void myco__members_propose(struct myco_hypha *hypha, uint64_t now_ms)
+void myco__hypha_members_propose(struct myco_hypha *hypha, uint64_t now_ms)
 {
     if (hypha->proposed || now_ms < hypha->propose_at_ms) return;
     if (!propose_shrink(hypha, now_ms)) propose_expand(hypha);
 }
 
-bool myco__members_idle(const struct myco_hypha *hypha)
+bool myco__hypha_members_idle(const struct myco_hypha *hypha)
 {
     for (size_t i = 0; i < hypha->member_count; i++) {
         const struct myco__member *member = hypha->members[i];

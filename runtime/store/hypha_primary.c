@@ -190,7 +190,7 @@ void myco__member_tick(struct myco_hypha *hypha, struct myco__member *member, ui
         break;
     }
     if (again) myco__member_greet(hypha, member);
-    myco__members_tick(hypha, member, now_ms);
+    myco__hypha_members_tick(hypha, member, now_ms);
 }
 
 /* ── Receiving ─────────────────────────────────────────────────────────────────────────────── */
@@ -252,7 +252,7 @@ static void receive_ack(
         member->flight_count--;
     }
     bool disk = hypha->options.level == MYCO_LEVEL_DISK;
-    myco__members_acked(hypha, member, disk ? durable : received);
+    myco__hypha_members_acked(hypha, member, disk ? durable : received);
 }
 
 /* The head was checked: it is of the member's generation, and of our epoch. */

@@ -108,7 +108,7 @@ static int push_loaded(struct myco_hypha *hypha, struct myco__record *record)
 {
     struct myco__log *log = &hypha->log;
     if (!myco__log_reserve(log)) {
-        myco__record_free(record);
+        myco__hypha_record_free(record);
         return MYCO_ENOMEM;
     }
     uint64_t commit = record->commit < log->last ? record->commit : log->last;
@@ -122,15 +122,15 @@ static int load_log_record(
     struct myco_hypha *hypha, uint64_t offset, struct myco_slice bytes, struct myco_err *err)
 {
     struct myco__record *record;
-    int rc = myco__record_read(bytes, &record);
+    int rc = myco__hypha_record_read(bytes, &record);
     if (rc == MYCO_ENOMEM) return myco_err(err, rc, "record of a hypha: out of memory");
     if (rc != 0) return myco_err(err, MYCO_ECORRUPT, "record of a hypha: not as it was written");
     const struct myco__log *log = &hypha->log;
     bool known = offset <= log->last && myco__log_epoch_at(log, offset) == record->epoch;
-    bool follows = record->offset == offset && myco__record_follows(log, record, false);
+    bool follows = record->offset == offset && myco__hypha_record_follows(log, record, false);
     if (known || !follows) {
         uint64_t epoch = record->epoch;
-        myco__record_free(record);
+        myco__hypha_record_free(record);
         if (known) return 0;
         return myco_err(err, MYCO_ECORRUPT, "record %llu of epoch %llu does not follow %llu",
             (unsigned long long)offset, (unsigned long long)epoch, (unsigned long long)log->last);
@@ -206,11 +206,11 @@ static int import_record(struct myco_hypha *hypha, struct myco_slice bytes, stru
 {
     struct myco__log *log = &hypha->log;
     struct myco__record *record;
-    int rc = myco__record_read(bytes, &record);
+    int rc = myco__hypha_record_read(bytes, &record);
     if (rc != 0) return myco_err(err, rc == MYCO_ENOMEM ? rc : MYCO_ECORRUPT, "exported record");
     bool known = record->offset <= log->applied;
-    if (known || !myco__record_follows(log, record, true)) {
-        myco__record_free(record);
+    if (known || !myco__hypha_record_follows(log, record, true)) {
+        myco__hypha_record_free(record);
         if (known) return 0;
         return myco_err(err, MYCO_ECORRUPT, "exported records are missing after %llu",
             (unsigned long long)log->applied);

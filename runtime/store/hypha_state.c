@@ -175,14 +175,14 @@ static int read_tail(struct myco__staging *staging, struct myco_reader *at)
     int rc = read_sized(&reader, size_max, &bytes);
     if (rc != 0) return rc;
     struct myco__record *record;
-    rc = myco__record_read(bytes, &record);
+    rc = myco__hypha_record_read(bytes, &record);
     if (rc != 0) return rc;
-    if (!myco__record_follows(&staging->log, record, true))
+    if (!myco__hypha_record_follows(&staging->log, record, true))
         rc = MYCO_EPROTO;
     else if (!myco__log_reserve(&staging->log))
         rc = MYCO_ENOMEM;
     if (rc != 0) {
-        myco__record_free(record);
+        myco__hypha_record_free(record);
         return rc;
     }
     myco__log_push(&staging->log, record, 0);

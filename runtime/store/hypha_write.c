@@ -226,7 +226,7 @@ int myco__hypha_append(struct myco_hypha *hypha, const struct myco_write *write,
 {
     struct myco__log *log = &hypha->log;
     if (!myco__log_reserve(log) || !index_reserve(hypha)) return MYCO_ENOMEM;
-    struct myco__record *record = myco__record_new(
+    struct myco__record *record = myco__hypha_record_new(
         write, hypha->set.epoch, offset, myco_hypha_log_time_ms(hypha), log->commit);
     if (record == NULL) return MYCO_ENOMEM;
     uint64_t sequence = 0;
@@ -234,7 +234,7 @@ int myco__hypha_append(struct myco_hypha *hypha, const struct myco_write *write,
         int rc = hypha->effects.journal(offset, MYCO__KIND_RECORD,
             myco_bytes(record->bytes, record->size), &sequence, hypha->effects.data);
         if (rc != 0) {
-            myco__record_free(record);
+            myco__hypha_record_free(record);
             return rc;
         }
     }

@@ -315,6 +315,11 @@ static int do_journal(
     entry->offset = offset;
     entry->kind = kind;
     myco_buf_bytes(&entry->bytes, bytes.data, bytes.size);
+    if (entry->bytes.failed) {
+        myco_buf_free(&entry->bytes);
+        node->entry_count--;
+        return MYCO_ENOMEM;
+    }
     uint64_t delay_ns = 100000 + world_random(world, 2 * MS);
     if (chance(world, 2)) delay_ns += world_random(world, 40 * MS);
     struct event *event = world_at(world, delay_ns, on_durable, (unsigned)(node - world->nodes));
@@ -325,6 +330,7 @@ static int do_journal(
 
 static void entries_drop(struct node *node, size_t from, size_t count)
 {
+    if (count == 0) return;
     for (size_t i = from; i < from + count; i++) myco_buf_free(&node->entries[i].bytes);
     node->entry_count -= count;
     memmove(node->entries + from, node->entries + from + count,
@@ -335,7 +341,7 @@ static void on_snapshot(struct world *world, struct event *event)
 {
     struct node *node = &world->nodes[event->node];
     if (node->hypha == NULL || node->generation != event->y) return;
-    if (event->x < node->snapshot_sequence) return;
+    if (event->x < node->snapshot_sequence || event->bytes.failed) return;
     myco_buf_free(&node->snapshot);
     myco_buf_move(&node->snapshot, &event->bytes);
     node->snapshot_sequence = event->x;
@@ -563,6 +569,7 @@ static void do_replaced(void *data)
     node->replaced++;
     node->world->copies++;
     node->seen = node->hypha->log.applied;
+    if (node->world->no_replaced) return;
     world_snapshot(node->world, (unsigned)(node - node->world->nodes));
 }
 
@@ -636,6 +643,9 @@ static void decide(struct world *world, struct event *event, bool take)
     bool current = set->epoch == world->set.epoch && set->version == world->set.version;
     enum myco_propose what = event->flag ? MYCO_PROPOSE_EXPAND : MYCO_PROPOSE_SHRINK;
     if (take && current && set_change(world, what, event->x, event->y)) {
+        if (event->flag && world->on_taken) {
+            world->on_taken(world, event->other, (unsigned)event->x - 1);
+        }
         world_configure(world);
         return;
     }
@@ -908,11 +918,12 @@ uint64_t world_write(
     struct op *op = &world->ops[token - 1];
     char name[16];
     int name_size = snprintf(name, sizeof(name), "k%u", key);
-    struct myco_buf value = {0};
-    myco_buf_printf(&value, "t%llu ", (unsigned long long)token);
-    while (value.size < value_size) myco_buf_u8(&value, 'x');
+    char *value = malloc(value_size + 32);
+    size_t used = (size_t)snprintf(value, 32, "t%llu ", (unsigned long long)token);
+    if (value_size > used) memset(value + used, 'x', value_size - used);
+    if (value_size < used) value_size = used;
     if (write.op != MYCO_OP_NOOP) write.key = myco_bytes(name, (size_t)name_size + 1);
-    if (write.op == MYCO_OP_PUT) write.value = myco_buf_as_slice(&value);
+    if (write.op == MYCO_OP_PUT) write.value = myco_bytes(value, value_size);
     *op = (struct op){.node = index,
         .key = key,
         .write = write,
@@ -922,7 +933,7 @@ uint64_t world_write(
     int rc = node->hypha ? myco_hypha_write(node->hypha, &write, token) : MYCO_ENOTCONN;
     op->write.key = op->write.value = myco_bytes(NULL, 0);
     op->inside = false;
-    myco_buf_free(&value);
+    free(value);
     if (rc != 0) {
         op->outcome = OUTCOME_REFUSED;
         op->status = rc;

@@ -100,8 +100,10 @@ struct world {
     struct myco_set set;                                 /* consensus */
     bool managed;     /* consensus replaces primaries, adds members */
     bool chaos;       /* sends and journals fail now and then */
+    bool no_replaced; /* no snapshot is made when a copy was taken in */
     bool no_refusals; /* proposals wait: see world_answer */
     struct event *proposal;
+    void (*on_taken)(struct world *world, unsigned proposer, unsigned node); /* an EXPAND was */
     uint64_t now_ns, random[2], order;
     struct event **heap;
     size_t heap_count, heap_capacity;

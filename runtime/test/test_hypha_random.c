@@ -90,6 +90,16 @@ static void on_unfreeze(struct world *world, struct event *event)
     world->nodes[event->node].journal_error = 0;
 }
 
+/* The worst moment: a new member was taken into the set, and its primary neither hears of that nor
+ * reaches it any more. It must not acknowledge anything that the new member does not have. */
+static void on_taken(struct world *world, unsigned proposer, unsigned node)
+{
+    if (!world->chaos || world_random(world, 2)) return;
+    world->nodes[proposer].cut_off = true;
+    world_cut(world, proposer, node);
+    world_at(world, world_random(world, 1500 * MS), on_reconnect, proposer);
+}
+
 static void on_fault(struct world *world, struct event *event)
 {
     if (!world->chaos) return;
@@ -162,6 +172,7 @@ static void run_seed(uint64_t seed, struct sums *sums)
     world->options.pending_size_max = seed % 5 ? 0 : 300000;
     world_start(world, seed % 4 != 0);
     world->managed = world->chaos = true;
+    world->on_taken = on_taken;
     world_at(world, 0, on_client, 0)->flag = true;
     world_at(world, 300 * MS, on_fault, 0);
     world_run(world, FAULT_MS);

@@ -31,13 +31,25 @@ void myco_bridge_ready(struct myco_bridge *bridge);
 /* Cancels tasks, closes every luv handle, then calls back; frees the bridge. */
 void myco_bridge_close(struct myco_bridge *bridge, void (*closed)(void *data), void *data);
 
-/* Runs a Lua program in a state of its own with luv and the layer: `mycorrizal lua FILE …`, pulse,
- * busted. Returns its exit status. */
-int myco_bridge_main(const char *lua_path, const char *script, int argc, char **argv);
+/* A C module that a program offers to its Lua code by name. */
+struct lua_State;
+struct myco_bridge_module {
+    const char *name; /* NULL ends a list */
+    int (*open)(struct lua_State *L);
+};
 
-/* Reads a configuration file (a Lua program in a sandbox that returns a table): options by name are
- * given to `set`, what is for the Lua layer (septa, streams, policies, modules) is given as source
- * to be run when ready. The error names file and line. */
+/* Runs a Lua program in a state and on a loop of its own, with luv and the layer: `mycorrizal lua
+ * FILE …`, pulse, busted. The program is a task, and may wait; it sees argv[0] … argv[argc-1] as
+ * arg[1] …. `modules` may be NULL. Returns its exit status: what it returned or gave to os.exit, 0
+ * without, 1 when it raised (said on stderr). */
+int myco_bridge_main(const char *lua_path, const char *script, int argc, char **argv);
+int myco_bridge_run(const char *lua_path, const char *script, int argc, char **argv,
+    const struct myco_bridge_module *modules);
+
+/* Reads a configuration file (a Lua program without I/O that returns a table): options by name are
+ * given to `set`, what is for the Lua layer (septa, policies, modules) is given as source to be run
+ * when ready. Lists become "a,b", tables of labels "rack=7,zone=a". The error names file and line.
+ */
 typedef int (*myco_config_set_cb)(
     const char *name, const char *value, struct myco_err *err, void *data);
 int myco_bridge_config(const char *file, myco_config_set_cb set, void *data,

@@ -321,8 +321,7 @@ static int buf_gc(lua_State *L)
     return 0;
 }
 
-/* A buffer that a raised error does not leak. */
-static struct myco_buf *new_buf(lua_State *L)
+struct myco_buf *myco__new_buf(lua_State *L)
 {
     struct myco_buf *buf = lua_newuserdatauv(L, sizeof *buf, 0);
     memset(buf, 0, sizeof *buf);
@@ -346,7 +345,7 @@ static int lua_pack(lua_State *L)
 {
     const char *why;
     luaL_checkany(L, 1);
-    struct myco_buf *buf = new_buf(L);
+    struct myco_buf *buf = myco__new_buf(L);
     if (!myco__msgpack_pack(L, 1, buf, &why)) return fail(L, why);
     lua_pushlstring(L, (const char *)buf->data, buf->size);
     myco_buf_free(buf);

@@ -23,6 +23,9 @@ size_t myco__msgpack_push(lua_State *L, struct myco_slice bytes, const char **wh
  * Raises like push: `out` must be owned by something that a longjmp does not leak. */
 bool myco__msgpack_pack(lua_State *L, int index, struct myco_buf *out, const char **why);
 
+/* Pushes a buffer that is freed with its userdata, so that a raised error does not leak it. */
+struct myco_buf *myco__new_buf(lua_State *L);
+
 /* Pushes an array of the table's keys in order (numbers, strings, booleans); false: a key has no
  * order, nothing pushed. */
 bool myco__push_sorted_keys(lua_State *L, int index, size_t *count);

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "bridge/contract.h"
 #include "bridge/msgpack.h"
+#include "bridge/policy_source.h"
 #include "bridge/sandbox.h"
 
 #define NAME_SIZE 64
@@ -50,7 +51,10 @@ static int run(lua_CFunction work, struct use *use, struct myco_err *err)
     if (status == 0) status = myco__sandbox_run(&sandbox, work, use, MYCO_EPOLICY, err);
     myco__sandbox_close(&sandbox);
     myco_buf_free(&use->scratch);
-    if (status) myco_err_wrap(err, "policy %s/%s", myco_policy_kind_name(use->kind), use->name);
+    if (status && use->kind >= 0)
+        myco_err_wrap(err, "policy %s/%s", myco_policy_kind_name(use->kind), use->name);
+    else if (status)
+        myco_err_wrap(err, "policy %s", use->name);
     return status;
 }
 
@@ -86,20 +90,78 @@ static int check_kind(int kind, struct myco_err *err)
     return myco_err(err, MYCO_EINVAL, "there is no policy kind %d", kind);
 }
 
+/* ── Describing ── */
+
+/* {kind, name, source, doc, options}: what the policy says of itself, without its functions. */
+static int work_describe(lua_State *L)
+{
+    struct use *use = lua_touserdata(L, 1);
+    const char *why;
+    myco__open_msgpack(L);
+    myco__sandbox_load(L, use->name, use->source);
+    myco__sandbox_of(L)->strings_limited = false; /* its source */
+    int policy = lua_gettop(L);
+    if (!lua_istable(L, policy)) return luaL_error(L, "returns no policy");
+    static const char *const fields[] = {"kind", "doc", "options"};
+    lua_newtable(L);
+    for (int i = 0; i < 3; i++) {
+        lua_getfield(L, policy, fields[i]);
+        lua_setfield(L, -2, fields[i]);
+    }
+    lua_pushstring(L, use->name);
+    lua_setfield(L, -2, "name");
+    lua_pushlstring(L, use->source.data, use->source.size);
+    lua_setfield(L, -2, "source");
+    if (!myco__msgpack_pack(L, -1, use->out, &why)) return luaL_error(L, "%s", why);
+    return 0;
+}
+
+int myco_policies_describe(struct myco_policies *policies, int kind, struct myco_buf *out)
+{
+    if (check_kind(kind, NULL) || !policies->current[kind].name[0]) return MYCO_ENOTFOUND;
+    struct policy *policy = &policies->current[kind];
+    return myco__policy_describe(policy->name, myco_buf_as_slice(&policy->source), out, NULL);
+}
+
+int myco__policy_describe(
+    const char *name, struct myco_slice source, struct myco_buf *out, struct myco_err *err)
+{
+    struct use use = {.kind = -1, .name = name, .source = source, .out = out};
+    return run(work_describe, &use, err);
+}
+
+int myco__policy_check(int kind, const char *name, struct myco_slice source, struct myco_err *err)
+{
+    struct use use = {.kind = kind, .name = name, .source = source};
+    int status = check_kind(kind, err);
+    return status ? status : run(work_check, &use, err);
+}
+
+int myco__policy_ask(int kind, const char *name, struct myco_slice source, struct myco_slice world,
+    struct myco_buf *answer, struct myco_err *err)
+{
+    struct use use = {.kind = kind, .name = name, .source = source, .world = world, .out = answer};
+    size_t before = answer->size;
+    int status = check_kind(kind, err);
+    if (status == 0) status = run(work_ask, &use, err);
+    if (status) answer->size = before;
+    return status;
+}
+
+/* ── The port ── */
+
 static int policies_check(
     int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data)
 {
-    struct use use = {.kind = kind, .name = name, .source = source};
     (void)data;
-    int status = check_kind(kind, err);
-    return status ? status : run(work_check, &use, err);
+    return myco__policy_check(kind, name, source, err);
 }
 
 static int policies_set(
     int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data)
 {
     struct myco_policies *policies = data;
-    int status = policies_check(kind, name, source, err, data);
+    int status = myco__policy_check(kind, name, source, err);
     if (status) return status;
     struct policy *policy = &policies->current[kind];
     myco_text_copy(policy->name, sizeof policy->name, name);
@@ -120,58 +182,14 @@ static int policies_ask(
     if (!policy->name[0])
         return myco_err(
             err, MYCO_EPOLICY, "there is no policy of kind '%s'", myco_policy_kind_name(kind));
-    size_t before = answer->size;
-    struct use use = {.kind = kind,
-        .name = policy->name,
-        .source = myco_buf_as_slice(&policy->source),
-        .world = world,
-        .out = answer};
-    status = run(work_ask, &use, err);
-    if (status) answer->size = before;
-    return status;
+    return myco__policy_ask(
+        kind, policy->name, myco_buf_as_slice(&policy->source), world, answer, err);
 }
 
 struct myco_policy_port myco_policies_port(struct myco_policies *policies)
 {
     struct myco_policy_port port = {policies_set, policies_check, policies_ask, policies};
     return port;
-}
-
-/* ── Describing ── */
-
-/* {kind, name, source, doc, options}: what the policy says of itself, without its functions. */
-static int work_describe(lua_State *L)
-{
-    struct use *use = lua_touserdata(L, 1);
-    const char *why;
-    myco__open_msgpack(L);
-    myco__sandbox_load(L, use->name, use->source);
-    myco__sandbox_of(L)->strings_limited = false; /* its source */
-    int policy = lua_gettop(L);
-    lua_newtable(L);
-    lua_pushstring(L, myco_policy_kind_name(use->kind));
-    lua_setfield(L, -2, "kind");
-    lua_pushstring(L, use->name);
-    lua_setfield(L, -2, "name");
-    lua_pushlstring(L, use->source.data, use->source.size);
-    lua_setfield(L, -2, "source");
-    lua_getfield(L, policy, "doc");
-    lua_setfield(L, -2, "doc");
-    lua_getfield(L, policy, "options");
-    lua_setfield(L, -2, "options");
-    if (!myco__msgpack_pack(L, -1, use->out, &why)) return luaL_error(L, "%s", why);
-    return 0;
-}
-
-int myco_policies_describe(struct myco_policies *policies, int kind, struct myco_buf *out)
-{
-    if (check_kind(kind, NULL) || !policies->current[kind].name[0]) return MYCO_ENOTFOUND;
-    struct policy *policy = &policies->current[kind];
-    struct use use = {.kind = kind,
-        .name = policy->name,
-        .source = myco_buf_as_slice(&policy->source),
-        .out = out};
-    return run(work_describe, &use, NULL);
 }
 
 /* ── Start and end ── */

@@ -1,0 +1,60 @@
+-- Commands about the cluster: nodes, leaders, hyphae, status, metrics.
+
+local JSON <const> = { false, "as JSON" }
+
+local function rows(value, columns)
+  return { value = value, columns = columns }
+end
+
+local function inspect(topic, columns)
+  return function(context)
+    local document, message, code = context.node:inspect(topic)
+    if not document then return nil, message, code end
+    return rows(document, columns)
+  end
+end
+
+local function leaders(context)
+  local list, message, code = context.node.nodosum:leaders()
+  if not list then return nil, message, code end
+  for _, leader in ipairs(list) do leader.name = nil end
+  return rows(list, { "subsystem", "leader", "epoch" })
+end
+
+local function status(context)
+  local document, message, code = context.node:inspect("status")
+  if not document then return nil, message, code end
+  return { value = document, fields = true }
+end
+
+-- Prometheus' text format.
+local function metrics(context)
+  local list, message, code = context.node:inspect("metrics")
+  if not list then return nil, message, code end
+  local lines = {}
+  for _, metric in ipairs(list) do
+    lines[#lines + 1] = ("# HELP %s %s"):format(metric.name, metric.help)
+    lines[#lines + 1] = ("# TYPE %s %s"):format(metric.name, metric.kind)
+    lines[#lines + 1] = ("%s %s"):format(metric.name, tostring(metric.value))
+  end
+  return { value = list, text = table.concat(lines, "\n") .. "\n" }
+end
+
+---@type myco.command[]
+return {
+  {
+    name = "nodes", summary = "The members of the cluster, as this node knows them.", args = {}, flags = { json = JSON },
+    run = inspect("members", { "name", "addr", "state", "role", "id" }),
+  },
+  {
+    name = "leaders", summary = "The elections, who holds them, and in which epoch.", args = {}, flags = { json = JSON }, run = leaders,
+  },
+  {
+    name = "hyphae", summary = "The shards of all septa and who holds them.", args = {}, flags = { json = JSON },
+    run = inspect("hyphae", { "septum", "hypha", "primary", "epoch", "in_sync", "joining", "keys" }),
+  },
+  { name = "status", summary = "How this node does.", args = {}, flags = { json = JSON }, run = status },
+  {
+    name = "metrics", summary = "The node's metrics, in Prometheus' format.", args = {}, flags = { json = JSON }, run = metrics,
+  },
+}

@@ -1,0 +1,212 @@
+-- Mycel, the cache and store: septa and their keys.
+
+local core <const> = require "mycorrizal.core"
+local task <const> = require "mycorrizal.task"
+local text <const> = require "mycorrizal.text"
+local value <const> = require "mycorrizal.value"
+
+local M <const> = {}
+
+---@class myco.septum
+---@field name string
+local Septum <const> = {}
+Septum.__index = Septum
+Septum.__tostring = function(self) return ("septum %s"):format(self.name) end
+
+---@class myco.mycel
+local Mycel <const> = {}
+
+local PAGE_SIZE <const> = 512
+local ATTEMPTS_MAX <const> = 100
+
+-- ── Septa ──
+
+--- "hyphae=64 kind=durable ttl=30d" of a table.
+local function spec(options)
+  if options == nil or type(options) == "string" then return options end
+  local fields = {}
+  for name, field in pairs(options) do
+    if type(field) == "table" then error(("option %s of a septum is a table"):format(name), 4) end
+    fields[#fields + 1] = ("%s=%s"):format(name, math.type(field) == "float" and ("%g"):format(field) or tostring(field))
+  end
+  table.sort(fields)
+  return table.concat(fields, " ")
+end
+
+--- Opens a septum; with options (kind, ttl, replicas, hyphae, level) it is created when it is absent. `mycel.NAME` opens one
+--- that exists.
+---@param name string
+---@param options table|string?
+---@return myco.septum?
+---@return string? message
+---@return string? code
+function Mycel.septum(self, name, options)
+  local known = rawget(self, "opened")[name]
+  if known and options == nil then return known end
+  local handle, message, code = task.await(core.septum, rawget(self, "node").handle, name, spec(options), 0)
+  if not handle then return nil, message, code end
+  known = known or setmetatable({ name = name, handle = handle }, Septum)
+  rawget(self, "opened")[name] = known
+  return known
+end
+
+--- What septa there are: {name, id, kind, hyphae, replicas, ttl_ms, level} each.
+---@return table[]?
+---@return string? message
+---@return string? code
+function Mycel.septa(self)
+  return rawget(self, "node"):inspect("septa")
+end
+
+-- mycel.NAME: a method, or the septum of that name.
+local function index(self, name)
+  if Mycel[name] or type(name) ~= "string" then return Mycel[name] end
+  return (Mycel.septum(self, name))
+end
+
+-- For completion.
+local function names(self)
+  local out = {}
+  for name in pairs(Mycel) do out[#out + 1] = name end
+  for _, septum in ipairs(Mycel.septa(self) or {}) do out[#out + 1] = septum.name end
+  return out
+end
+
+-- ── One key ──
+
+--- Stores a value. Options: ttl, if_version, if_absent, timeout.
+---@param key string
+---@param item any a string, number, boolean, or table of such
+---@param options { ttl: number|string?, if_version: integer?, if_absent: boolean?, timeout: number|string? }?
+---@return integer? version
+---@return string? message
+---@return string? code
+function Septum:put(key, item, options)
+  local bytes, message, code = value.encode(item)
+  if not bytes then return nil, message, code end
+  return self:put_bytes(key, bytes, options)
+end
+
+--- Stores bytes as they are: what another program will read.
+---@param key string
+---@param bytes string
+---@param options table?
+---@return integer? version
+---@return string? message
+---@return string? code
+function Septum:put_bytes(key, bytes, options)
+  local ttl_ms, timeout_ms = text.optional_ms(options, "ttl"), text.optional_ms(options, "timeout")
+  local version, if_absent = options and options.if_version or 0, options and options.if_absent or false
+  return task.await(core.put, self.handle, key, bytes, version, ttl_ms, if_absent, timeout_ms)
+end
+
+--- The value and its version; nil alone when it is absent.
+---@param key string
+---@param options { timeout: number|string? }?
+---@return any value
+---@return integer|string? version, or message
+---@return integer|string? expires_in_ms, or code
+function Septum:get(key, options)
+  local bytes, version, expires = self:get_bytes(key, options)
+  if not bytes then return nil, version, expires end
+  return value.decode(bytes), version, expires
+end
+
+--- The bytes as they lie there.
+---@param key string
+---@param options { timeout: number|string? }?
+---@return string? bytes
+---@return integer|string? version, or message
+---@return integer|string? expires_in_ms, or code
+function Septum:get_bytes(key, options)
+  return task.await(core.get, self.handle, key, text.optional_ms(options, "timeout"))
+end
+
+--- true when it was deleted, false when it was absent.
+---@param key string
+---@param options { if_version: integer?, timeout: number|string? }?
+---@return boolean?
+---@return string? message
+---@return string? code
+function Septum:del(key, options)
+  local version = options and options.if_version or 0
+  return task.await(core.del, self.handle, key, version, text.optional_ms(options, "timeout"))
+end
+
+--- Changes a value by compare-and-swap until it holds: change(value or nil) returns the new one, or nil to leave it. It may
+--- run several times.
+---@param key string
+---@param change fun(value: any): any
+---@param options table? as put's
+---@return any value the new one; what was there when `change` returned nil
+---@return integer|string? version, or message
+---@return string? code
+function Septum:update(key, change, options)
+  for attempt = 1, ATTEMPTS_MAX do
+    local item, version, code = self:get(key, options)
+    if item == nil and version then return nil, version, code end
+    local fresh = change(item)
+    if fresh == nil then return item, version end
+    local put = { ttl = options and options.ttl, timeout = options and options.timeout }
+    put.if_version, put.if_absent = version, version == nil
+    local done, message, failed = self:put(key, fresh, put)
+    if done then return fresh, done end
+    if failed ~= "ECONFLICT" and failed ~= "EEXISTS" then return nil, message, failed end
+    task.sleep(math.random() * 0.001 * math.min(attempt, 20))
+  end
+  return nil, ("'%s' changed under %d attempts"):format(key, ATTEMPTS_MAX), "ECONFLICT"
+end
+
+-- ── Many keys ──
+
+--- How many keys there are.
+---@param options { timeout: number|string? }?
+---@return integer?
+---@return string? message
+---@return string? code
+function Septum:count(options)
+  return task.await(core.count, self.handle, text.optional_ms(options, "timeout"))
+end
+
+--- One page of a scan by prefix: a flat list of key, value bytes, version, and the cursor of the next page ("" at the end).
+---@param prefix string?
+---@param cursor string?
+---@param options { limit: integer?, keys_only: boolean?, timeout: number|string? }?
+---@return table? page
+---@return string cursor, or message
+---@return string? code
+function Septum:page(prefix, cursor, options)
+  local limit, keys_only = options and options.limit or PAGE_SIZE, options and options.keys_only or false
+  local timeout_ms = text.optional_ms(options, "timeout")
+  return task.await(core.scan, self.handle, prefix or "", cursor or "", limit, keys_only, timeout_ms)
+end
+
+--- for key, value, version in septum:scan("u:") do … end. By hypha, then by key; raises when a page can't be had.
+---@param prefix string?
+---@param options { keys_only: boolean?, timeout: number|string? }?
+---@return fun(): string?, any, integer?
+function Septum:scan(prefix, options)
+  local page, cursor, at = {}, nil, 1
+  local decode = not (options and options.keys_only)
+  return function()
+    while at > #page do
+      if cursor == "" then return nil end
+      local message
+      page, message = self:page(prefix, cursor, options)
+      if not page then error(message, 2) end
+      cursor, at = message, 1
+    end
+    local key, bytes, version = page[at], page[at + 1], page[at + 2]
+    at = at + 3
+    return key, decode and value.decode(bytes) or nil, version
+  end
+end
+
+--- The mycel of a node.
+---@param node myco.node
+---@return myco.mycel
+function M.new(node)
+  return setmetatable({ node = node, opened = {} }, { __index = index, __names = names, __tostring = function() return "mycel" end })
+end
+
+return M

@@ -1,0 +1,135 @@
+-- Nodosum, coordination: members, elections, policies of the cluster.
+
+local core <const> = require "mycorrizal.core"
+local task <const> = require "mycorrizal.task"
+local text <const> = require "mycorrizal.text"
+
+local M <const> = {}
+
+---@class myco.nodosum
+local Nodosum <const> = {}
+Nodosum.__index = Nodosum
+Nodosum.__tostring = function() return "nodosum" end
+
+---@class myco.duty
+---@field name string
+---@field held boolean this node leads
+---@field epoch integer the fencing token
+---@field leader string name of the node that leads, "" when none is known
+
+---@class myco.election
+---@field name string
+---@field duty myco.duty as last heard
+local Election <const> = {}
+Election.__index = Election
+Election.__tostring = function(self) return ("election of %s"):format(self.name) end
+
+-- ── Elections ──
+
+local function start(handler, duty)
+  return handler and task.start(handler, duty)
+end
+
+local function on_duty(election, handlers, duty)
+  local before = election.duty
+  election.duty = duty
+  if duty.held and not before.held then
+    election.work = start(handlers.on_gained, duty)
+  elseif before.held and not duty.held then
+    if election.work then election.work:cancel() end
+    election.work = nil
+    start(handlers.on_lost, duty)
+  end
+  start(handlers.on_change, duty)
+end
+
+--- Stands as a candidate for `name`. on_gained(duty) runs as a task, which is cancelled when the duty is lost; on_lost(duty) runs
+--- then; on_change(duty) at each change, also of another's leadership. duty.epoch fences what is done with it.
+---@param name string
+---@param handlers { on_gained: fun(duty: myco.duty)?, on_lost: fun(duty: myco.duty)?, on_change: fun(duty: myco.duty)? }?
+---@return myco.election?
+---@return string? message
+---@return string? code
+function Nodosum:campaign(name, handlers)
+  handlers = handlers or {}
+  local election = setmetatable({ name = name, duty = { name = name, held = false, epoch = 0, leader = "" } }, Election)
+  local held, message, code = core.campaign(self.node.handle, name, function(duty) on_duty(election, handlers, duty) end)
+  if not held then return nil, message, code end
+  election.held = held
+  return election
+end
+
+--- Gives it up and withdraws. Work under it is cancelled first.
+function Election:resign()
+  if self.work then self.work:cancel() end
+  if self.held then core.release(self.held) end
+  self.work, self.held = nil, nil
+  self.duty = { name = self.name, held = false, epoch = self.duty.epoch, leader = "" }
+end
+
+Election.close = Election.resign
+Election.__close = Election.resign
+
+-- ── What there is ──
+
+--- The members: {name, id, addr, state, generation, labels, role, self} each.
+---@return table[]?
+---@return string? message
+---@return string? code
+function Nodosum:members()
+  return self.node:inspect("members")
+end
+
+--- Elections and who holds them: {name, leader, epoch, held_here} each.
+---@return table[]?
+---@return string? message
+---@return string? code
+function Nodosum:leaders()
+  local leaders, message, code = self.node:inspect("leaders")
+  if not leaders then return nil, message, code end
+  for _, leader in ipairs(leaders) do leader.name = leader.subsystem end
+  return leaders
+end
+
+-- ── Policies ──
+
+--- All versions that were applied: {kind, name, version, author, time_ms, source} each, newest last.
+---@return table[]?
+---@return string? message
+---@return string? code
+function Nodosum:policies()
+  return self.node:inspect("policies")
+end
+
+--- Applies a policy to the cluster; it is checked and its examples are run first.
+---@param kind string
+---@param name string
+---@param source string
+---@param options { author: string?, timeout: number|string? }?
+---@return integer? version
+---@return string? message
+---@return string? code
+function Nodosum:apply_policy(kind, name, source, options)
+  local author = options and options.author or self.node.name
+  return task.await(core.policy_apply, self.node.handle, kind, name, source, author, text.optional_ms(options, "timeout"))
+end
+
+--- Goes back to the policy that was in force before.
+---@param kind string
+---@param options { author: string?, timeout: number|string? }?
+---@return integer? version
+---@return string? message
+---@return string? code
+function Nodosum:rollback_policy(kind, options)
+  local author = options and options.author or self.node.name
+  return task.await(core.policy_rollback, self.node.handle, kind, author, text.optional_ms(options, "timeout"))
+end
+
+--- The nodosum of a node.
+---@param node myco.node
+---@return myco.nodosum
+function M.new(node)
+  return setmetatable({ node = node }, Nodosum)
+end
+
+return M

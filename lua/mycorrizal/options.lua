@@ -1,0 +1,74 @@
+-- Options of a node as Lua writes them (durations, lists, tables of labels), and as C reads them.
+
+local text <const> = require "mycorrizal.text"
+
+local M <const> = {}
+
+---@class myco.options
+---@field name string? of this node, unique; default: the host's name
+---@field cluster string? default "default"
+---@field listen string? peers, TCP and UDP; default "127.0.0.1:0"
+---@field advertise string? what peers dial, when it differs from listen
+---@field admin string? TCP address for pulse besides the socket in the data folder
+---@field join string|string[]? HOST:PORT of others
+---@field data string? folder of this node's state; default "NAME.myco"
+---@field store string? object store, "file:DIR"
+---@field labels table<string,string>|string?
+---@field tls string? folder with ca.pem, node.pem, node.key
+---@field expect integer? form one cluster once so many fresh nodes met
+---@field timeout number|string? default deadline of every call
+---@field lease number|string? of all that a node leads
+---@field value_size_max integer|string?
+---@field log "text"|"json"? lines on stderr
+---@field log_level string? trace, debug, info, warn (default), error
+---@field config string? Lua source of declarations, run once ready
+---@field no_lua boolean? no Lua state and no pulse in this node
+
+--- "a,b" of a list.
+local function list(value, what)
+  if type(value) ~= "table" then return value end
+  for _, item in ipairs(value) do
+    if type(item) ~= "string" then error(("%s: %s is no address"):format(what, tostring(item)), 0) end
+  end
+  return table.concat(value, ",")
+end
+
+--- "rack=7,zone=a" of a table.
+local function labels(value)
+  if type(value) ~= "table" then return value end
+  local out = {}
+  for key, label in pairs(value) do out[#out + 1] = ("%s=%s"):format(key, label) end
+  table.sort(out)
+  return table.concat(out, ",")
+end
+
+local PLAIN <const> = {
+  "name", "cluster", "listen", "advertise", "admin", "data", "store", "tls", "lua_path", "config", "expect", "log", "log_level",
+}
+
+local KNOWN <const> = { join = true, labels = true, timeout = true, lease = true, value_size_max = true, no_lua = true }
+for _, name in ipairs(PLAIN) do KNOWN[name] = true end
+
+local function milliseconds(value)
+  return value and math.ceil(text.duration_ms(value))
+end
+
+--- The table that mycorrizal.core.open takes. Raises for what is not an option.
+---@param given myco.options
+---@return table
+function M.for_open(given)
+  for name in pairs(given) do
+    if not KNOWN[name] then error(("'%s' is no option of a node"):format(tostring(name)), 3) end
+  end
+  local out = {}
+  for _, name in ipairs(PLAIN) do out[name] = given[name] end
+  out.join = list(given.join, "join")
+  out.labels = labels(given.labels)
+  out.timeout_ms = milliseconds(given.timeout)
+  out.lease_ms = milliseconds(given.lease)
+  out.value_size_max = given.value_size_max and text.size_bytes(given.value_size_max)
+  out.no_lua = given.no_lua and 1 or nil
+  return out
+end
+
+return M

@@ -1,0 +1,100 @@
+-- What the admin server answers, by operation: function(context, request) returns the reply, or nil, message, code.
+-- context: {node, session, tell = function(part) sends a part before the reply}
+
+local command <const> = require "mycorrizal.command"
+local msgpack <const> = require "mycorrizal.msgpack"
+local show <const> = require "mycorrizal.show"
+local task <const> = require "mycorrizal.task"
+local value <const> = require "mycorrizal.value"
+
+local M <const> = {}
+
+local RECORDS_MAX <const> = 4096
+local WRITERS_MAX <const> = 64
+
+local function leader_of(node, subsystem)
+  for _, leader in ipairs(node.nodosum:leaders() or {}) do
+    if leader.name == subsystem then return leader.leader end
+  end
+  return ""
+end
+
+--- Who answers.
+function M.hello(context)
+  local node = context.node
+  local status = node.hypha:status() or {}
+  local alive = 0
+  for _, member in ipairs(node.nodosum:members() or {}) do
+    if member.state == "alive" then alive = alive + 1 end
+  end
+  return {
+    name = node.name, cluster = status.cluster, version = status.version or require("mycorrizal").version, nodes = alive,
+    leader = leader_of(node, "nodosum"),
+  }
+end
+
+--- Evaluates Lua. The results are shown as text; a value that can travel is given too.
+function M.eval(context, request)
+  if type(request.code) ~= "string" then return nil, "no code", "EINVAL" end
+  context.session:print_to(function(text) context.tell({ out = text }) end)
+  local results, message, code = context.session:eval(request.code)
+  if not results then return nil, message, code end
+  local reply = { text = show.values(table.unpack(results, 1, results.n)), count = results.n }
+  if request.structured and results.n > 0 and msgpack.pack(results[1]) then reply.value = results[1] end
+  return reply
+end
+
+--- Names that continue the text.
+function M.complete(context, request)
+  if type(request.text) ~= "string" then return nil, "no text", "EINVAL" end
+  local start, names = context.session:complete(request.text)
+  return { start = start, names = names }
+end
+
+--- Runs a command; its arguments were checked by the client, and are checked again.
+function M.command(context, request)
+  local definition = command.find(tostring(request.name))
+  if not definition then return nil, ("there is no command '%s'"):format(tostring(request.name)), "ENOTFOUND" end
+  local args, message = command.check(definition, request.args, request.flags)
+  if not args then return nil, message, "EINVAL" end
+  local result, why, code = definition.run({
+    node = context.node,
+    emit = function(item) context.tell({ item = item }) end,
+  }, args, request.flags or {})
+  if not result then return nil, why, code end
+  return { result = result }
+end
+
+local function store(septum, records, state)
+  while state.next <= #records and not state.message do
+    local record = records[state.next]
+    state.next = state.next + 1
+    local bytes = type(record[2]) == "string" and record[2] or value.encode(record[2])
+    local version, message, code = septum:put_bytes(record[1], bytes)
+    if version then
+      state.stored = state.stored + 1
+    else
+      state.message, state.code = ("'%s': %s"):format(record[1], message), code
+    end
+  end
+end
+
+--- Stores many records, {key, value} each, several at a time.
+function M.load(context, request)
+  local records = request.records
+  if type(records) ~= "table" or #records > RECORDS_MAX then return nil, "no records, or too many", "EINVAL" end
+  for _, record in ipairs(records) do
+    if type(record) ~= "table" or type(record[1]) ~= "string" or record[2] == nil then
+      return nil, "a record that is not {key, value}", "EINVAL"
+    end
+  end
+  local septum, message, code = context.node.mycel:septum(tostring(request.septum))
+  if not septum then return nil, message, code end
+  local state, writers = { next = 1, stored = 0 }, {}
+  for i = 1, math.min(WRITERS_MAX, #records) do writers[i] = task.spawn(store, septum, records, state) end
+  for _, writer in ipairs(writers) do writer:join() end
+  if state.message then return nil, state.message, state.code end
+  return { stored = state.stored }
+end
+
+return M

@@ -1,0 +1,93 @@
+/* Elections, and the policies of the cluster. */
+#include "base/mem.h"
+#include "bridge/bind.h"
+
+/* ── Elections ── */
+
+static int push_duty(lua_State *L, const void *payload)
+{
+    const struct myco_duty *duty = payload;
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, duty->name);
+    lua_setfield(L, -2, "name");
+    lua_pushboolean(L, duty->held);
+    lua_setfield(L, -2, "held");
+    lua_pushinteger(L, (lua_Integer)duty->epoch);
+    lua_setfield(L, -2, "epoch");
+    lua_pushstring(L, duty->leader);
+    lua_setfield(L, -2, "leader");
+    return 1;
+}
+
+static void on_duty(const struct myco_duty *duty, void *data)
+{
+    myco__call_deliver(data, push_duty, duty);
+}
+
+static void on_resigned(void *data)
+{
+    myco__call_drop(data);
+}
+
+static void resign(struct myco__held *held)
+{
+    myco_resign(held->handle, on_resigned, held->call);
+}
+
+/* campaign(node, name, function(duty)): a candidacy, for release(). */
+static int nodosum_campaign(lua_State *L)
+{
+    struct myco_err err = {0};
+    struct myco_election *election;
+    struct myco *node = myco__check_node(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    struct myco__held *held = myco__hold(L, node, myco__call_new(L, 3), resign);
+    if (myco_campaign(node, name, on_duty, held->call, &election, &err))
+        return myco__hold_failed(L, held, &err);
+    held->handle = election;
+    return 1;
+}
+
+/* ── Policies ── */
+
+static int push_version(lua_State *L, const void *payload)
+{
+    const struct myco_result *result = payload;
+    if (result->status) return myco__push_failed_result(L, result);
+    lua_pushinteger(L, (lua_Integer)result->version);
+    return 1;
+}
+
+static void on_policy(const struct myco_result *result, void *data)
+{
+    myco__call_finish(data, push_version, result);
+}
+
+/* policy_apply(node, kind, name, source, author, timeout_ms, callback): its version. */
+static int nodosum_policy_apply(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *kind = luaL_checkstring(L, 2), *name = luaL_checkstring(L, 3),
+               *author = luaL_checkstring(L, 5);
+    struct myco_slice source = myco__check_slice(L, 4);
+    unsigned timeout_ms = myco__optional_ms(L, 6);
+    struct myco__call *call = myco__call_new(L, 7);
+    return myco__started(L,
+        myco_policy_apply_async(node, kind, name, source, author, timeout_ms, on_policy, call),
+        call);
+}
+
+/* policy_rollback(node, kind, author, timeout_ms, callback): the version that is in force then. */
+static int nodosum_policy_rollback(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *kind = luaL_checkstring(L, 2), *author = luaL_checkstring(L, 3);
+    unsigned timeout_ms = myco__optional_ms(L, 4);
+    struct myco__call *call = myco__call_new(L, 5);
+    return myco__started(
+        L, myco_policy_rollback_async(node, kind, author, timeout_ms, on_policy, call), call);
+}
+
+const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign},
+    {"policy_apply", nodosum_policy_apply}, {"policy_rollback", nodosum_policy_rollback},
+    {NULL, NULL}};

@@ -118,7 +118,10 @@ void myco__conn_feed(struct myco__conn *conn, struct myco_slice bytes)
     uint64_t frames = conn->frames.frame_count - conn->frames_counted;
     conn->frames_counted = conn->frames.frame_count;
     MYCO_METRIC_ADD(conn->net->options.metrics, FRAMES_IN, frames);
-    if (status < 0 && !myco__conn_over(conn))
+    if (status >= 0 || myco__conn_over(conn)) return;
+    if (status == MYCO_ENOMEM) /* the peer is not to blame */
+        myco__conn_lost(conn, MYCO_DOWN_RESET);
+    else
         myco__conn_refuse(conn, MYCO_NET_REFUSED_GARBAGE, err.message);
 }
 

@@ -270,6 +270,35 @@ static void test_loss(void)
     kit_done(&loop);
 }
 
+/* The nth allocation fails, in sending or in receiving: an error or a reset, and then it goes on.
+ */
+static void test_no_memory(void)
+{
+    struct kit_node a, b;
+    unsigned refused = 0;
+    uv_loop_init(&loop);
+    kit_pair(&loop, &a, &b);
+    for (long nth = 1; nth <= 12; nth++) {
+        myco_mem_fail_nth(nth);
+        for (int i = 0; i < 3; i++) {
+            refused += kit_send(&a, &b, MYCO_LANE_DATA, 1, large, 100) == MYCO_ENOMEM;
+            refused += kit_send(&a, &b, MYCO_LANE_BULK, 6, large, 200000) == MYCO_ENOMEM;
+        }
+        for (int turn = 0; turn < 50; turn++) uv_run(&loop, UV_RUN_NOWAIT);
+        myco_mem_fail_nth(0);
+        uv_timer_t *deadline = kit_deadline(&loop, "connected again");
+        while (!kit_is_up(&a, &b) || !kit_is_up(&b, &a)) uv_run(&loop, UV_RUN_ONCE);
+        uv_close((uv_handle_t *)deadline, NULL);
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    note("%u sends refused, %u links lost", refused, b.down);
+    ok(refused > 0 && b.down > 0, "without memory a send is refused, or a link is lost");
+    is_int(a.failed_by[MYCO_DOWN_FOREIGN] + b.failed_by[MYCO_DOWN_FOREIGN], 0, "nobody is blamed");
+    kit_close(&a);
+    kit_close(&b);
+    kit_done(&loop);
+}
+
 int main(void)
 {
     make_large();
@@ -279,6 +308,7 @@ int main(void)
     test_stopped_reader(150 * 1024, 400);
     test_limits();
     test_loss();
+    test_no_memory();
     myco_free(large);
     return plan_done();
 }

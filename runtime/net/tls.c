@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "net/net_private.h"
 
-#define CIPHER_SIZE (64 * 1024) /* taken from OpenSSL for one write */
+#define CIPHER_SIZE_MAX (64 * 1024) /* taken from OpenSSL for one write */
 
 struct myco__tls {
     SSL *ssl;
@@ -219,9 +219,11 @@ int myco__tls_write(struct myco__tls *tls, struct myco_slice plain)
  * while the handshake may add others. Nothing is kept once all is written. */
 struct myco_slice myco__tls_pending(struct myco__tls *tls)
 {
-    if (tls->cipher_at == tls->cipher_size && BIO_ctrl_pending(tls->outgoing) > 0) {
-        if (tls->cipher == NULL) tls->cipher = myco_alloc(CIPHER_SIZE);
-        int size = BIO_read(tls->outgoing, tls->cipher, CIPHER_SIZE);
+    size_t waiting = BIO_ctrl_pending(tls->outgoing);
+    if (tls->cipher_at == tls->cipher_size && waiting > 0) {
+        if (waiting > CIPHER_SIZE_MAX) waiting = CIPHER_SIZE_MAX;
+        tls->cipher = myco_realloc(tls->cipher, waiting);
+        int size = BIO_read(tls->outgoing, tls->cipher, (int)waiting);
         tls->cipher_at = 0;
         tls->cipher_size = size > 0 ? (size_t)size : 0;
     }

@@ -477,6 +477,8 @@ static void on_send(uint64_t to, bool bulk, struct myco_buf *payload, void *data
     world->sent_bulk += bulk;
     world->sent_bytes += payload->size;
     if (to_at < world->count && !world->cut[from_at][to_at] &&
+        (world->filter == NULL ||
+            world->filter(world, server->id, to, myco_buf_as_slice(payload))) &&
         world_random(world, 100) >= world->loss_percent) {
         deliver_later(world, to_at, server->id, payload, bulk);
         if (world_random(world, 100) < world->duplicate_percent)

@@ -63,6 +63,9 @@ struct world {
     uint64_t sync_min_ns, sync_max_ns;
     bool torn_crashes; /* a crash keeps any part of what was being written */
     uint64_t sent, sent_bulk, sent_bytes;
+    /* Sees every message as it is sent; false: it is lost. NULL: none. */
+    bool (*filter)(struct world *world, uint64_t from, uint64_t to, struct myco_slice payload);
+    void *filter_data;
     /* what must never change */
     struct committed {
         uint64_t term, hash, chain;

@@ -1,0 +1,1 @@
+myco_fuzz(raft_message LAYERS consensus)

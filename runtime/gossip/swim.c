@@ -48,7 +48,8 @@ static uint64_t next_due(const struct myco_swim *swim)
 
 void myco__swim_schedule(struct myco_swim *swim)
 {
-    uint64_t due_ms = next_due(swim);
+    uint64_t due_ms = next_due(swim), now_ms = myco_now_ms(swim->env);
+    if (due_ms < now_ms) due_ms = now_ms; /* overdue since just now: that is no pause of ours */
     if (due_ms == swim->timer_due_ms && myco_timer_active(&swim->timer)) return;
     swim->timer_due_ms = due_ms;
     if (due_ms == MYCO__NEVER) {

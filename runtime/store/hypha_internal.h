@@ -206,7 +206,7 @@ uint64_t myco__log_epoch_at(const struct myco__log *log, uint64_t offset); /* 0:
 bool myco__log_epoch_add(struct myco__log *log, const struct myco__epoch *epoch);
 bool myco__log_durable(struct myco__log *log, uint64_t sequence); /* whether `durable` rose */
 void myco__log_mark(struct myco__log *log, uint64_t sequence, uint64_t offset);
-void myco__record_free(struct myco__record *record);
+void myco__hypha_record_free(struct myco__record *record);
 
 /* ── hypha_codec.c ── */
 enum myco__message {
@@ -226,14 +226,14 @@ struct myco__head {
 };
 void myco__head_write(struct myco_buf *buf, const struct myco__head *head);
 bool myco__head_read(struct myco_reader *reader, struct myco__head *head);
-size_t myco__record_size(const struct myco_write *write);
-struct myco__record *myco__record_new(const struct myco_write *write, uint64_t epoch,
+size_t myco__hypha_record_size(const struct myco_write *write);
+struct myco__record *myco__hypha_record_new(const struct myco_write *write, uint64_t epoch,
     uint64_t offset, uint64_t time_ms, uint64_t commit);
 /* A copy of checked bytes: EPROTO, ENOMEM. */
-int myco__record_read(struct myco_slice bytes, struct myco__record **record);
+int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **record);
 /* Whether it may stand at the end of the log. `skips`: the first of an epoch may be further ahead.
  */
-bool myco__record_follows(
+bool myco__hypha_record_follows(
     const struct myco__log *log, const struct myco__record *record, bool skips);
 
 /* ── hypha_write.c ── */
@@ -248,16 +248,16 @@ void myco__hypha_answer_lost(
 void myco__hypha_answer_ready(struct myco_hypha *hypha);
 
 /* ── hypha_members.c ── */
-void myco__members_configure(struct myco_hypha *hypha, bool fresh);
-void myco__members_free(struct myco_hypha *hypha);
+void myco__hypha_members_configure(struct myco_hypha *hypha, bool fresh);
+void myco__hypha_members_free(struct myco_hypha *hypha);
 struct myco__member *myco__member_of(struct myco_hypha *hypha, uint64_t node);
-void myco__members_commit(struct myco_hypha *hypha);
-void myco__members_acked(struct myco_hypha *hypha, struct myco__member *member, uint64_t acked);
-void myco__members_propose(struct myco_hypha *hypha, uint64_t now_ms);
-bool myco__members_have(const struct myco_hypha *hypha); /* every in-sync one has the whole log */
-bool myco__members_idle(const struct myco_hypha *hypha);
-void myco__members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
-uint64_t myco__members_need(
+void myco__hypha_members_commit(struct myco_hypha *hypha);
+void myco__hypha_members_acked(struct myco_hypha *hypha, struct myco__member *member, uint64_t acked);
+void myco__hypha_members_propose(struct myco_hypha *hypha, uint64_t now_ms);
+bool myco__hypha_members_have(const struct myco_hypha *hypha); /* every in-sync one has the whole log */
+bool myco__hypha_members_idle(const struct myco_hypha *hypha);
+void myco__hypha_members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
+uint64_t myco__hypha_members_need(
     const struct myco_hypha *hypha); /* records above it are still to be sent */
 
 /* ── hypha_primary.c ── */

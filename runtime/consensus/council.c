@@ -28,6 +28,7 @@ void myco_council_free(struct myco_council *council)
     myco_timer_stop(&council->timer);
     MYCO_MAP_EACH (uint64_t, since, &council->dead_since) myco_free(since);
     myco_map_free(&council->dead_since);
+    myco_buf_free(&council->granted);
     myco_free(council->members);
     myco_free(council);
 }
@@ -115,6 +116,7 @@ static void sit(void *data)
     if (!myco_rlog_is_established(options->log) || !options->state->cluster) return;
     if (council->term != myco_rlog_term(options->log)) { /* a new reign: ask everything anew */
         council->term = myco_rlog_term(options->log);
+        council->reign_began_ms = myco_now_ms(options->env);
         council->outstanding = council->placed_hash = council->elections_hash = 0;
     }
     uint64_t waited = myco_now_ns(options->env) - council->outstanding_ns;

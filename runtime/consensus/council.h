@@ -40,7 +40,8 @@ struct myco_council {
     struct myco_timer timer;
     uint64_t term, outstanding, outstanding_ns;
     uint64_t placed_hash, septa_placed; /* of what the placement policy was last asked about */
-    uint64_t elections_hash;
+    uint64_t elections_hash, reign_began_ms;
+    struct myco_buf granted;             /* in this round: the node of each grant, u64 */
     struct myco_map dead_since;          /* raft id → uint64_t * ms */
     struct myco_council_member *members; /* registered and not left, sorted by id */
     size_t member_count;

@@ -7,6 +7,9 @@
 #include "consensus/policy_docs.h"
 
 #define NODOSUM "nodosum" /* the consensus leader itself */
+#define GATHER_MS                                                                                  \
+    500 /* so young is a reign in which what nobody ever led waits for all voters to stand */
+#define SERVERS_MAX 64
 
 static void grant(struct myco_council *council, const struct myco_election_record *election,
     const char *name, uint64_t node)
@@ -18,6 +21,7 @@ static void grant(struct myco_council *council, const struct myco_election_recor
         &body, name, node, member ? member->generation : 0, election ? election->epoch : 0);
     MYCO_INFO(council->options.env->log, "nodosum", node ? "granting" : "vacating",
         "election=%s to=%s", name, member ? member->name : "");
+    if (node) myco_buf_u64(&council->granted, node);
     myco__council_propose(council, MYCO_COMMAND_GRANT, &body);
 }
 
@@ -36,11 +40,15 @@ static bool elect_nodosum(struct myco_council *council)
     return true;
 }
 
+/* With what was proposed in this round, or several that are free at once would go to the same one.
+ */
 static uint32_t leads(const struct myco_council *council, uint64_t id)
 {
     uint32_t count = 0;
     const struct myco_state *state = council->options.state;
     for (uint32_t i = 0; i < state->election_count; i++) count += state->elections[i]->holder == id;
+    struct myco_reader granted = myco_reader(council->granted.data, council->granted.size);
+    while (myco_read_left(&granted)) count += myco_read_u64(&granted) == id;
     return count;
 }
 
@@ -142,9 +150,22 @@ static uint64_t choose(
     return chosen;
 }
 
+/* At the birth of a cluster the first to stand would lead everything. */
+static bool waits_for_candidates(
+    const struct myco_council *council, const struct myco_election_record *election)
+{
+    if (election->epoch || myco_now_ms(council->options.env) - council->reign_began_ms >= GATHER_MS)
+        return false;
+    struct myco_log_server servers[SERVERS_MAX];
+    size_t count = myco_rlog_servers(council->options.log, servers, SERVERS_MAX), voters = 0;
+    for (size_t i = 0; i < count; i++) voters += servers[i].role == MYCO_ROLE_VOTER;
+    return present_candidates(council, election) < voters;
+}
+
 static bool elect(
     struct myco_council *council, const struct myco_election_record *election, bool ask)
 {
+    if (waits_for_candidates(council, election)) return false;
     bool gone = !election->holder ||
                 myco__council_gone(council, election->holder, election->holder_generation);
     if (!gone && !ask) return false;
@@ -187,6 +208,7 @@ static uint64_t elections_hash(const struct myco_council *council)
 
 bool myco__council_elect(struct myco_council *council)
 {
+    myco_buf_clear(&council->granted);
     if (elect_nodosum(council)) return true;
     const struct myco_state *state = council->options.state;
     uint64_t hash = elections_hash(council);

@@ -246,6 +246,7 @@ static struct event disk_event(
         .data = data};
     uint64_t spread = world->sync_max_ns - world->sync_min_ns + 1;
     event.at_ns = world->now_ns + world->sync_min_ns + world_random(world, spread);
+    if (of(disk)->slow_ns != 0) event.at_ns = world->now_ns + of(disk)->slow_ns;
     if (path != NULL) snprintf(event.path, sizeof event.path, "%s", path);
     return event;
 }

@@ -27,6 +27,7 @@ struct server_disk {
     struct blob *blobs[256];
     size_t count;
     bool fail_writes; /* every write ends with EIO from now on */
+    uint64_t slow_ns; /* what each takes; 0: as the world says */
     unsigned opens;
 };
 

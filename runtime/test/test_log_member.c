@@ -188,6 +188,50 @@ static void old_term_longest_log(void)
     world_free(&world);
 }
 
+/* An only voter that was unseated by a higher term (a removed server's, say) must not lead that
+ * very term: it has not voted in it. */
+static void only_voter_is_unseated(void)
+{
+    struct world world;
+    world_init(&world, 1, 61);
+    world_bootstrap(&world, 1);
+    ok(world_commit(&world, 3), "one voter");
+    static const uint8_t vote[] = {1, 3 /* request vote */, 90, 0, 0, 0, 0, 0, 0, 0, /* term */
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,                              /* no log */
+        1};
+    myco_rlog_receive(world.servers[0].log, 7, myco_bytes(vote, sizeof vote));
+    is_int(myco_rlog_term(world.servers[0].log), 90, "somebody comes with a high term");
+    ok(!myco_rlog_is_leader(world.servers[0].log), "… and it steps down");
+    ok(world_await_leader(&world, 2000) != NULL, "it leads again");
+    ok(myco_rlog_term(world.servers[0].log) > 90, "… a term of its own");
+    ok(world_commit(&world, 3), "… and commits");
+    world_free(&world);
+}
+
+/* A voter is told of its demotion only once that is committed: else it would have the longest log,
+ * and no right to stand, and the one that is left with it could not be elected. */
+static void leader_dies_while_demoting(void)
+{
+    struct world world;
+    world_init(&world, 3, 71);
+    world_bootstrap(&world, 3);
+    ok(world_commit(&world, 3), "three voters");
+    struct server *leader = world_leader(&world);
+    size_t at = (size_t)(leader - world.servers), demoted = (at + 1) % 3, other = (at + 2) % 3;
+    world_cut(&world, at, other, true);
+    is_int(
+        myco_rlog_assign(leader->log, demoted + 1, MYCO_ROLE_STANDBY), 0, "one is to be demoted");
+    world_run(&world, 40);
+    world_crash(&world, at);
+    struct server *next = world_await_leader(&world, 3000);
+    ok(next != NULL, "the leader dies before anybody else heard of it, and the two elect");
+    ok(world_commit(&world, 3), "… and go on");
+    is_int(
+        myco_rlog_role(world.servers[other].log, demoted + 1), MYCO_ROLE_VOTER, "… both as voters");
+    is_str(world.violation, "", "no rule was broken");
+    world_free(&world);
+}
+
 int main(void)
 {
     comes_and_goes();
@@ -195,5 +239,7 @@ int main(void)
     only_voter_forgets();
     new_voter_does_not_know();
     old_term_longest_log();
+    only_voter_is_unseated();
+    leader_dies_while_demoting();
     return plan_done();
 }

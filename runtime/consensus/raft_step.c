@@ -35,7 +35,6 @@
 #include "consensus/log_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -400,8 +399,7 @@ static int init_raft(struct myco_rlog *log)
     memset(raft, 0, sizeof *raft);
     if (raft_init(raft, NULL, NULL, log->self, log->address) != 0) return MYCO_ENOMEM;
     log->raft_open = true;
-    if (!getenv("LIBRAFT_TRACE"))
-        raft->tracer = NULL; /* or every message is formatted, to be thrown away */
+    raft->tracer = NULL; /* or every message is formatted, to be thrown away */
     raft_seed(raft, (unsigned)myco_random_u64(log->env));
     raft_set_election_timeout(raft, log->election_ms);
     raft_set_heartbeat_timeout(raft, log->heartbeat_ms);

@@ -75,7 +75,7 @@ bool myco__council_gone(const struct myco_council *council, uint64_t id, uint64_
 {
     if (id == council->options.self) return generation && generation != council->options.generation;
     const struct myco_member_record *record = myco_state_member(council->options.state, id);
-    if (!record || record->left || (generation && record->generation != generation))
+    if (!record || (generation && record->generation != generation))
         return true; /* applied: the process is gone */
     if (!myco_lease_over(council->options.lease, id)) return false;
     const struct myco_member *member = myco_swim_get(council->options.swim, id);

@@ -32,7 +32,9 @@ static bool elect_nodosum(struct myco_council *council)
 {
     const struct myco_election_record *election =
         myco_state_election(council->options.state, NODOSUM);
-    if (!myco_state_member(council->options.state, council->options.self)) return false;
+    const struct myco_member_record *self =
+        myco_state_member(council->options.state, council->options.self);
+    if (!self || self->left) return false;
     if (election && election->holder == council->options.self &&
         election->holder_generation == council->options.generation)
         return false;

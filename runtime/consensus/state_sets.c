@@ -120,7 +120,7 @@ static bool take_over(
     uint64_t old = set->primary;
     set->primary = node;
     set->epoch = myco__state_next_epoch(state);
-    if (replace) drop(set->in_sync, &set->in_sync_count, old);
+    if (replace || !present(state, old)) drop(set->in_sync, &set->in_sync_count, old);
     join_targets(state, hypha);
     return true;
 }

@@ -12,6 +12,8 @@
 #define RETRY_MS   10
 #define TIMEOUT_MS 5000
 #define LEASE_MS   300
+#define DEPART_MS 1500     /* for the LEAVE command */
+#define LEADERLESS_MS 1000 /* without a consensus leader nothing can be handed over */
 #define IDENTITY   0x314f43594d444e49ull /* "INDMYCO1" */
 
 /* ── identity ── file `node`: u64 magic, id, generation, cluster; u32 crc */
@@ -362,43 +364,62 @@ static void close_journal(void *data)
         left(core);
 }
 
-static void say_goodbye(const struct myco_result *result, void *data)
+static void say_goodbye(struct myco_core *core)
 {
-    struct myco_core *core = data;
-    (void)result;
+    core->leave_stage = LEAVE_GOODBYE;
     if (myco_rlog_is_leader(core->log)) myco_rlog_transfer(core->log, 0);
     myco_swim_leave(core->swim);
-    core_persist_flush(core, close_journal, core);
+    close_journal(core);
 }
 
-/* Hand over, then LEAVE, then goodbye: each once, driven by the tick. */
+/* While peers are there, and the log can say so: otherwise there is nobody to take anything over. */
 static void leave_step(struct myco_core *core)
 {
-    if (!core->leaving || !core->left || core->leave_deadline_ms == UINT64_MAX) return;
-    bool late = myco_now_ms(core->env) >= core->leave_deadline_ms;
+    if (core->leave_stage != LEAVE_HAND_OVER) return;
+    uint64_t now = myco_now_ms(core->env);
+    if (myco_commands_leader(core->commands)) core->leader_seen_ms = now;
+    bool late = now >= core->leave_deadline_ms || now - core->leader_seen_ms > LEADERLESS_MS;
     bool more = core->joined && core->up.count && core_hyphae_hand_over(core, true);
     if (more && !late) return;
-    if (late && more)
+    if (more)
         MYCO_WARN(core->env->log, "hypha", "left without handing everything over", "primaries=%u",
             core_hyphae_primary_count(core));
-    core->leave_deadline_ms = UINT64_MAX;
+    say_goodbye(core);
+}
+
+static void departed(const struct myco_result *result, void *data)
+{
+    struct myco_core *core = data;
+    if (result->status == MYCO_ECLOSED) return;
+    core->leave_stage = LEAVE_HAND_OVER;
+    core->leader_seen_ms = myco_now_ms(core->env);
+    leave_step(core);
+}
+
+/* From now on nobody hands anything to this node, and its duties are over; what it is primary of it
+ * still serves, until it is handed over. */
+static void depart(void *data)
+{
+    struct myco_core *core = data;
+    core->leaving = true;
+    core->leave_stage = LEAVE_DEPART;
+    core_duties_close(core);
     if (!core->joined || !core->up.count) {
-        struct myco_result none = {0};
-        say_goodbye(&none, core);
+        say_goodbye(core);
         return;
     }
     struct myco_buf body = {0};
-    myco_core_submit(core, MYCO_COMMAND_LEAVE, &body, 1000, say_goodbye, core);
+    myco_core_submit(core, MYCO_COMMAND_LEAVE, &body, DEPART_MS, departed, core);
 }
 
 void myco_core_leave(
     struct myco_core *core, unsigned deadline_ms, void (*done)(void *data), void *data)
 {
-    core->leaving = true;
     core->left = done;
     core->left_data = data;
     core->leave_deadline_ms = myco_now_ms(core->env) + deadline_ms;
-    core_duties_close(core);
+    core->leave_stage = LEAVE_FLUSH;
+    core_persist_flush(core, depart, core);
 }
 
 /* ── the clock ── */
@@ -414,6 +435,14 @@ static void tick(void *data)
     core_serve_sweep(core);
     leave_step(core);
     core_refresh_soon(core);
+}
+
+/* More often than the tick while something is being handed over: it does not serve meanwhile. */
+static void hand_over(void *data)
+{
+    struct myco_core *core = data;
+    if (core->leaving) leave_step(core);
+    else core_hyphae_hand_over(core, false);
 }
 
 static void lease_changed(void *data)
@@ -463,6 +492,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_timer_init(&core->tick, core->env, tick, core);
     myco_timer_init(&core->retry, core->env, core_ops_retry, core);
     myco_timer_init(&core->joining, core->env, join, core);
+    myco_timer_init(&core->hand_over, core->env, hand_over, core);
 
     struct myco_rlog_options log_options = {
         .env = core->env, .disk = options->disk, .folder = "consensus", .self = identity->id};
@@ -534,6 +564,7 @@ void myco_core_free(struct myco_core *core)
     myco_timer_stop(&core->tick);
     myco_timer_stop(&core->retry);
     myco_timer_stop(&core->joining);
+    myco_timer_stop(&core->hand_over);
     myco_defer_cancel(&core->refresh);
     core->refresh_due = true; /* nothing is deferred any more */
     core_birth_close(core);

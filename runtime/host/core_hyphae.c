@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "host/core_internal.h"
 
+#define HAND_OVER_MS  5  /* between looks at what is sealed */
 #define HAND_OVER_MAX 32 /* hyphae sealed at a time, while the node stays */
 
 /* ── names ── a stream of the journal: septum in the upper half, level, index */
@@ -247,7 +248,6 @@ void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum, 
     bool was = myco_hypha_set(copy->hypha)->primary == self;
     myco_hypha_configure(copy->hypha, &record->set);
     if (record->set.primary == self && !was) {
-        copy->uploaded_known = false;
         MYCO_DEBUG(core->env->log, "mycel", "primary", "septum=%s hypha=%u", septum->name, index);
     }
     if (core->events.on_trace && record->set.primary == self)
@@ -393,6 +393,13 @@ uint32_t core_hyphae_primary_count(struct myco_core *core)
 /* ── hand-over ── seal, wait until nothing is pending, propose the next primary; again until it is
  * taken */
 
+static bool may_inherit(struct myco_core *core, const struct myco_set *set, uint64_t node)
+{
+    const struct myco_member_record *member = myco_state_member(core->state, node);
+    return node != core->identity.id && member && !member->left && myco_set_has(set, node, 0) &&
+           core_is_up(core, node);
+}
+
 static uint64_t heir(struct myco_core *core, const struct core_hypha *copy, bool all)
 {
     const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
@@ -402,11 +409,9 @@ static uint64_t heir(struct myco_core *core, const struct core_hypha *copy, bool
     const struct myco_hypha_record *record = &septum->hyphae[copy->index];
     if (record->set.epoch != set->epoch) return 0;
     uint64_t first = record->target_count ? record->targets[0] : 0;
-    if (first && first != self && myco_set_has(set, first, 0) && core_is_up(core, first))
-        return first;
+    if (first != self && may_inherit(core, set, first)) return first;
     for (uint8_t i = 0; all && i < set->in_sync_count; i++)
-        if (set->in_sync[i].node != self && core_is_up(core, set->in_sync[i].node))
-            return set->in_sync[i].node;
+        if (may_inherit(core, set, set->in_sync[i].node)) return set->in_sync[i].node;
     return 0;
 }
 
@@ -431,5 +436,7 @@ bool core_hyphae_hand_over(struct myco_core *core, bool all)
         myco_commands_submit(core->commands, MYCO_COMMAND_SETS, &body, 1000, NULL, NULL);
     else
         myco_buf_free(&body);
+    bool leaving = core->leave_stage == LEAVE_HAND_OVER;
+    if (sealed || leaving) myco_timer_start(&core->hand_over, HAND_OVER_MS, 0);
     return sealed > 0;
 }

@@ -22,8 +22,6 @@ struct core_hypha {
     bool handing_over;
     uint32_t frozen; /* not a member as far as we know: hears nothing; the barrier that frees it, 0:
                         a member */
-    uint64_t uploaded; /* offset up to which the manifest holds it; persist.c's */
-    bool uploaded_known;
 };
 
 /* An operation of this node's own: tried until it is answered or its deadline passed. */
@@ -69,7 +67,9 @@ struct myco_core {
     struct myco_bus_sub *inbox_sub;
 
     struct myco_map up; /* peer → generation of those that are up (as uint64_t *) */
-    struct myco_timer tick, retry, joining;
+    struct myco_timer tick, retry, joining, hand_over;
+    enum { LEAVE_NOT, LEAVE_FLUSH, LEAVE_DEPART, LEAVE_HAND_OVER, LEAVE_GOODBYE } leave_stage;
+    uint64_t leader_seen_ms;
     struct myco_deferred refresh;
     bool refresh_due, joined, join_sent, clean, ready, born_asked, leaving, failed;
     uint64_t born_at_ms, leave_deadline_ms;
@@ -147,6 +147,8 @@ void core_persist_stop(
 void core_persist_free(struct core_persist *persist);
 void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_slice payload);
 void core_persist_changed(struct myco_core *core); /* septa or the persistence policy */
+uint64_t core_persist_offset(struct myco_core *core, uint64_t septum,
+    uint32_t hypha); /* up to which the manifest holds it, as far as we know */
 void core_persist_load(struct myco_core *core,
     struct core_hypha *copy); /* from the store, for a set that is to be loaded */
 void core_persist_bury(struct myco_core *core,

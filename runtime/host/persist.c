@@ -262,6 +262,14 @@ static void ask_leader(struct core_persist *persist)
     persist_send(persist, leader, &out);
 }
 
+uint64_t core_persist_offset(struct myco_core *core, uint64_t septum, uint32_t hypha)
+{
+    struct persist_uploaded *known =
+        core->persist ? myco_map_get(&core->persist->uploaded, persist_hypha_key(septum, hypha))
+                      : NULL;
+    return known ? known->to : 0;
+}
+
 static bool in_manifest(struct core_persist *persist)
 {
     for (uint32_t i = 0; i < persist->vouch.count; i++) {
@@ -410,7 +418,9 @@ void core_persist_free(struct core_persist *persist)
 void core_persist_flush(struct myco_core *core, void (*done)(void *data), void *data)
 {
     struct core_persist *persist = core->persist;
-    if (!persist->store || !core->joined || !core_hyphae_primary_count(core)) {
+    uint64_t leader = leader_of(persist);
+    bool reachable = leader && (leader == core->identity.id || core_is_up(core, leader));
+    if (!persist->store || !core->joined || !core_hyphae_primary_count(core) || !reachable) {
         done(data);
         return;
     }

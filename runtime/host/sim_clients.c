@@ -1,13 +1,9 @@
-/* Clients of a simulated cluster, and the judge of what they saw: each key is a register, and all
- * operations on it must fit into one order in which each takes effect between its call and its
- * answer; one that ended EUNKNOWN, or whose node died, may have taken effect at any later time, or
- * never. Source: Wing & Gong, "Testing and Verifying Concurrent Objects" (1993); Lowe's memo of
- * configurations (2017). */
+/* Those who read and write a durable septum: two on each node, each with one operation at a time.
+ * What they saw is judged at the end (sim_judge.c); what can be checked at once, is: one version
+ * has one value, and no read or write answers with a version below one that was known before. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "host/sim_world.h"
@@ -15,26 +11,14 @@
 #define KEYS         24
 #define CLIENTS_EACH 2 /* of each node */
 #define THINK_NS_MAX (120 * MYCO_SIM_MS)
-#define HISTORY_MAX  512 /* operations on one key that the judge takes */
-#define STEPS_MAX    20000000
-
-enum what { GET, PUT, DEL, ADD /* put if absent */ };
-
-struct event {
-    enum what what;
-    unsigned key;
-    uint64_t value;          /* put: written; get: seen, 0: absent */
-    uint64_t from_ns, to_ns; /* UINT64_MAX: never answered, may take effect whenever */
-    int status;
-    unsigned host;
-};
+#define TIMEOUT_MS   2000
 
 struct client {
     struct sim_clients *clients;
     unsigned host;
-    struct event *event; /* under way; NULL: thinking */
-    unsigned starts;     /* of the node when it was asked: another life can't answer */
-    uint64_t call;       /* answers to former calls are ignored */
+    struct sim_operation *operation; /* under way; NULL: thinking */
+    unsigned starts;                 /* of the node when it was asked: another life can't answer */
+    uint64_t call;                   /* answers to former calls are ignored */
 };
 
 struct call {
@@ -46,13 +30,14 @@ struct sim_clients {
     struct sim_world *world;
     struct client *list;
     unsigned count;
-    struct event **events;
-    size_t event_count;
-    uint64_t next_value, septum, version_clashes;
+    struct sim_operation **operations;
+    size_t operation_count, operation_capacity;
+    uint64_t next_value, septum;
     bool stopped, creating;
-    uint64_t done[4], unknown, failed;
+    uint64_t done[5], unknown, refused, unavailable;
     struct myco_map versions; /* hash of (key, version) → value */
     bool key_read[KEYS];
+    uint64_t known_version[KEYS], known_value[KEYS];
 };
 
 static void think(struct client *client);
@@ -70,35 +55,70 @@ struct sim_clients *sim_clients_new(struct sim_world *world)
 
 void sim_clients_free(struct sim_clients *clients)
 {
-    for (size_t i = 0; i < clients->event_count; i++) myco_free(clients->events[i]);
-    myco_free(clients->events);
+    for (size_t i = 0; i < clients->operation_count; i++) myco_free(clients->operations[i]);
+    myco_free(clients->operations);
     myco_free(clients->list);
     myco_map_free(&clients->versions);
     myco_free(clients);
 }
 
-static struct event *record(
-    struct sim_clients *clients, enum what what, unsigned key, uint64_t value, unsigned host)
+static struct sim_operation *record(struct client *client, enum sim_what what, unsigned key)
 {
-    struct event *event = myco_alloc(sizeof *event);
-    *event = (struct event){
-        what, key, value, myco_sim_now_ns(clients->world->sim), UINT64_MAX, MYCO_EUNKNOWN, host};
-    clients->events =
-        myco_realloc(clients->events, (clients->event_count + 1) * sizeof *clients->events);
-    clients->events[clients->event_count++] = event;
-    return event;
+    struct sim_clients *clients = client->clients;
+    struct sim_operation *operation = myco_alloc(sizeof *operation);
+    bool writes = what == SIM_PUT || what == SIM_ADD || what == SIM_CAS;
+    *operation = (struct sim_operation){.what = what,
+        .key = key,
+        .value = writes ? ++clients->next_value : 0,
+        .expected = what == SIM_CAS ? clients->known_value[key] : 0,
+        .floor = clients->known_version[key],
+        .from_ns = myco_sim_now_ns(clients->world->sim),
+        .to_ns = UINT64_MAX,
+        .status = MYCO_EUNKNOWN,
+        .host = client->host};
+    if (clients->operation_count == clients->operation_capacity) {
+        clients->operation_capacity = clients->operation_capacity * 2 + 64;
+        clients->operations = myco_realloc(
+            clients->operations, clients->operation_capacity * sizeof *clients->operations);
+    }
+    clients->operations[clients->operation_count++] = operation;
+    return operation;
 }
 
-/* One version has one value, whoever reads it and when. */
-static void check_version(struct sim_clients *clients, const struct event *event, uint64_t version)
+/* ── answers ── */
+
+static void check_version(
+    struct sim_clients *clients, const struct sim_operation *operation, uint64_t version)
 {
-    uint64_t hash = myco_hash_mix(myco_hash_mix(event->key, version), 7);
+    unsigned key = operation->key;
+    uint64_t hash = myco_hash_mix(myco_hash_mix(key, version), 7);
     void *was = myco_map_get(&clients->versions, hash);
     if (!was)
-        myco_map_put(&clients->versions, hash, (void *)(uintptr_t)event->value);
-    else if ((uint64_t)(uintptr_t)was != event->value)
-        sim_violated(clients->world, "key k%u: version %llu has two values", event->key,
-            (unsigned long long)version);
+        myco_map_put(&clients->versions, hash, (void *)(uintptr_t)operation->value);
+    else if ((uint64_t)(uintptr_t)was != operation->value)
+        sim_violated(clients->world, "k%u: version %llx has two values, %llu and %llu", key,
+            (unsigned long long)version, (unsigned long long)(uintptr_t)was,
+            (unsigned long long)operation->value);
+    bool writes = operation->what != SIM_GET;
+    if (version < operation->floor + writes)
+        sim_violated(clients->world, "k%u: answered version %llx after %llx was known", key,
+            (unsigned long long)version, (unsigned long long)operation->floor);
+    if (version <= clients->known_version[key]) return;
+    clients->known_version[key] = version;
+    clients->known_value[key] = operation->value;
+}
+
+static void count(struct sim_clients *clients, const struct sim_operation *operation)
+{
+    int status = operation->status;
+    if (status == 0)
+        clients->done[operation->what]++;
+    else if (status == MYCO_EUNKNOWN)
+        clients->unknown++;
+    else if (status == MYCO_ENOTFOUND || status == MYCO_ECONFLICT)
+        clients->refused++;
+    else
+        clients->unavailable++;
 }
 
 static void answered(const struct myco_result *result, void *data)
@@ -106,51 +126,51 @@ static void answered(const struct myco_result *result, void *data)
     struct call *call = data;
     struct client *client = call->client;
     struct sim_clients *clients = client->clients;
-    bool stale = call->number != client->call ||
-                 client->starts != clients->world->nodes[client->host].starts || !client->event;
+    const struct sim_node *node = &clients->world->nodes[client->host];
+    bool stale =
+        call->number != client->call || client->starts != node->starts || !client->operation;
     myco_free(call);
-    if (stale || !clients->world->nodes[client->host].core)
-        return; /* a dead process answers nobody */
-    struct event *event = client->event;
-    client->event = NULL;
-    event->status = result->status;
-    event->to_ns = myco_sim_now_ns(clients->world->sim);
-    if (result->status == MYCO_EUNKNOWN)
-        event->to_ns = UINT64_MAX, clients->unknown++;
-    else if (result->status == 0)
-        clients->done[event->what]++;
-    else
-        clients->failed++;
-    if (event->what == GET && result->status == 0 && result->value.size == 8)
-        memcpy(&event->value, result->value.data, 8);
-    if (result->status == 0 && event->what != DEL) check_version(clients, event, result->version);
-    if (event->what == GET && (result->status == 0 || result->status == MYCO_ENOTFOUND))
-        clients->key_read[event->key] = true;
+    if (stale || !node->core) return; /* a dead process answers nobody */
+    struct sim_operation *operation = client->operation;
+    client->operation = NULL;
+    operation->status = result->status;
+    if (result->status != MYCO_EUNKNOWN) operation->to_ns = myco_sim_now_ns(clients->world->sim);
+    count(clients, operation);
+    if (operation->what == SIM_GET && result->status == 0 && result->value.size == 8)
+        memcpy(&operation->value, result->value.data, 8);
+    if (result->status == 0 && operation->what != SIM_DEL)
+        check_version(clients, operation, result->version);
+    if (operation->what == SIM_GET && (result->status == 0 || result->status == MYCO_ENOTFOUND))
+        clients->key_read[operation->key] = true;
     myco_sim_note(clients->world->sim, client->host, "client %s k%u %llu: %s",
-        (const char *[]){"get", "put", "del", "add"}[event->what], event->key,
-        (unsigned long long)event->value, myco_errname(result->status));
+        (const char *[]){"get", "put", "del", "add", "cas"}[operation->what], operation->key,
+        (unsigned long long)operation->value, myco_errname(result->status));
     think(client);
 }
 
-static void ask(struct client *client, enum what what, unsigned key, unsigned timeout_ms)
+/* ── asking ── */
+
+static void ask(struct client *client, enum sim_what what, unsigned key)
 {
     struct sim_clients *clients = client->clients;
     struct sim_node *node = &clients->world->nodes[client->host];
     struct call *call = myco_alloc(sizeof *call);
     char text[16];
-    uint64_t value = what == PUT || what == ADD ? ++clients->next_value : 0;
-    struct myco_put_options options = {.if_absent = what == ADD, .timeout_ms = timeout_ms};
+    struct myco_put_options options = {.if_absent = what == SIM_ADD,
+        .if_version = what == SIM_CAS ? clients->known_version[key] : 0,
+        .timeout_ms = TIMEOUT_MS};
     snprintf(text, sizeof text, "k%u", key);
-    client->event = record(clients, what, key, value, client->host);
+    struct sim_operation *operation = record(client, what, key);
+    client->operation = operation;
     client->starts = node->starts;
     *call = (struct call){client, ++client->call};
-    if (what == GET)
-        myco_core_get(node->core, clients->septum, myco_str(text), timeout_ms, answered, call);
-    else if (what == DEL)
+    if (what == SIM_GET)
+        myco_core_get(node->core, clients->septum, myco_str(text), TIMEOUT_MS, answered, call);
+    else if (what == SIM_DEL)
         myco_core_del(node->core, clients->septum, myco_str(text), &options, answered, call);
     else
-        myco_core_put(node->core, clients->septum, myco_str(text), myco_bytes(&value, 8), &options,
-            answered, call);
+        myco_core_put(node->core, clients->septum, myco_str(text), myco_bytes(&operation->value, 8),
+            &options, answered, call);
 }
 
 static void act(void *data)
@@ -160,16 +180,18 @@ static void act(void *data)
     struct sim_node *node = &clients->world->nodes[client->host];
     struct myco_sim_random *random = myco_sim_random(clients->world->sim);
     if (clients->stopped || clients->world->violation[0]) return;
-    if (client->event && (!node->core || node->starts != client->starts))
-        client->event = NULL; /* it died with the node */
-    if (client->event || !node->core || !myco_core_ready(node->core) || !clients->septum ||
+    if (client->operation && (!node->core || node->starts != client->starts))
+        client->operation = NULL; /* it died with the node */
+    if (client->operation || !node->core || !myco_core_ready(node->core) || !clients->septum ||
         myco_sim_paused(clients->world->sim, client->host)) {
         think(client);
         return;
     }
-    static const enum what mix[] = {GET, GET, GET, PUT, PUT, PUT, ADD, DEL};
-    ask(client, mix[myco_sim_random_below(random, 8)],
-        (unsigned)myco_sim_random_below(random, KEYS), 2000);
+    static const enum sim_what mix[] = {
+        SIM_GET, SIM_GET, SIM_GET, SIM_PUT, SIM_PUT, SIM_CAS, SIM_ADD, SIM_DEL};
+    unsigned key = (unsigned)myco_sim_random_below(random, KEYS);
+    enum sim_what what = mix[myco_sim_random_below(random, 8)];
+    ask(client, what == SIM_CAS && !clients->known_version[key] ? SIM_PUT : what, key);
 }
 
 /* A client that waits for a dead node looks again later. */
@@ -178,7 +200,6 @@ static void think(struct client *client)
     struct sim_clients *clients = client->clients;
     myco_sim_at(clients->world->sim,
         myco_sim_random_below(myco_sim_random(clients->world->sim), THINK_NS_MAX), act, client);
-    if (client->event) return;
 }
 
 static void watch_dead(void *data)
@@ -187,8 +208,8 @@ static void watch_dead(void *data)
     for (unsigned i = 0; i < clients->count; i++) {
         struct client *client = &clients->list[i];
         struct sim_node *node = &clients->world->nodes[client->host];
-        if (!client->event || (node->core && node->starts == client->starts)) continue;
-        client->event = NULL;
+        if (!client->operation || (node->core && node->starts == client->starts)) continue;
+        client->operation = NULL;
         think(client);
     }
     myco_sim_at(clients->world->sim, 50 * MYCO_SIM_MS, watch_dead, clients);
@@ -208,8 +229,7 @@ static void create(void *data)
     if (clients->septum || clients->world->violation[0]) return;
     if (!clients->creating && node->core) {
         clients->creating = true;
-        myco_core_septum(
-            node->core, "registers", "kind=durable hyphae=8 replicas=1", 3000, created, clients);
+        myco_core_septum(node->core, "registers", SIM_DURABLE, 3000, created, clients);
     }
     myco_sim_at(clients->world->sim, 100 * MYCO_SIM_MS, create, clients);
 }
@@ -228,10 +248,16 @@ void sim_clients_stop(struct sim_world *world)
     memset(world->clients->key_read, 0, sizeof world->clients->key_read);
 }
 
+void sim_clients_go_on(struct sim_world *world)
+{
+    world->clients->stopped = false;
+    for (unsigned i = 0; i < world->clients->count; i++) think(&world->clients->list[i]);
+}
+
 bool sim_clients_idle(struct sim_world *world)
 {
     for (unsigned i = 0; i < world->clients->count; i++)
-        if (world->clients->list[i].event) return false;
+        if (world->clients->list[i].operation) return false;
     return true;
 }
 
@@ -244,8 +270,8 @@ bool sim_clients_ready(struct sim_world *world)
     if (!clients->septum) return false;
     for (unsigned key = 0; key < KEYS; key++) {
         if (clients->key_read[key]) continue;
-        if (clients->stopped && !reader->event && world->nodes[reader->host].core)
-            ask(reader, GET, key, 2000);
+        if (clients->stopped && !reader->operation && world->nodes[reader->host].core)
+            ask(reader, SIM_GET, key);
         return false;
     }
     return true;
@@ -255,116 +281,38 @@ void sim_clients_report(struct sim_world *world, FILE *file)
 {
     struct sim_clients *clients = world->clients;
     fprintf(file,
-        "  %zu operations: %llu get, %llu put, %llu del, %llu put-if-absent, %llu refused, %llu "
-        "unknown\n",
-        clients->event_count, (unsigned long long)clients->done[GET],
-        (unsigned long long)clients->done[PUT], (unsigned long long)clients->done[DEL],
-        (unsigned long long)clients->done[ADD], (unsigned long long)clients->failed,
+        "  %zu operations: %llu get, %llu put, %llu del, %llu put-if-absent, %llu cas, %llu "
+        "refused, %llu unavailable, %llu unknown\n",
+        clients->operation_count, (unsigned long long)clients->done[SIM_GET],
+        (unsigned long long)clients->done[SIM_PUT], (unsigned long long)clients->done[SIM_DEL],
+        (unsigned long long)clients->done[SIM_ADD], (unsigned long long)clients->done[SIM_CAS],
+        (unsigned long long)clients->refused, (unsigned long long)clients->unavailable,
         (unsigned long long)clients->unknown);
 }
 
-/* ── the judge ── */
+/* ── the end ── */
 
-struct judge {
-    struct event *events[HISTORY_MAX];
-    size_t count;
-    uint8_t done[HISTORY_MAX];
-    struct myco_map seen; /* hash of (done, value): tried, and did not lead to the end */
-    uint64_t hash, steps;
-};
-
-static bool certain(const struct event *event)
+static bool matters(const struct sim_operation *operation)
 {
-    return event->to_ns != UINT64_MAX;
-}
-
-/* Does the operation fit where the register holds `value`? *after: what it holds then. */
-static bool fits(const struct event *event, uint64_t value, uint64_t *after)
-{
-    *after = value;
-    switch (event->what) {
-    case GET: return event->status == MYCO_ENOTFOUND ? value == 0 : event->value == value;
-    case PUT: *after = event->value; return true;
-    case DEL:
-        if (certain(event)) {
-            *after = 0;
-            return event->status == MYCO_ENOTFOUND ? value == 0 : value != 0;
-        }
-        *after = 0;
-        return true;
-    case ADD:
-        if (event->status == MYCO_ECONFLICT) return value != 0;
-        if (value != 0) return !certain(event);
-        *after = event->value;
-        return true;
-    }
-    return false;
-}
-
-/* Operations are sorted by call. One may be next if no other that is still to come was answered
- * before it was called. */
-static bool search(struct judge *judge, uint64_t value)
-{
-    uint64_t first_answer = UINT64_MAX;
-    bool left = false;
-    for (size_t i = 0; i < judge->count; i++) {
-        if (judge->done[i]) continue;
-        left |= certain(judge->events[i]);
-        if (judge->events[i]->to_ns < first_answer) first_answer = judge->events[i]->to_ns;
-    }
-    if (!left) return true;
-    if (++judge->steps > STEPS_MAX) return true; /* said by the caller */
-    uint64_t configuration = myco_hash_mix(judge->hash, value) | 1;
-    if (myco_map_get(&judge->seen, configuration)) return false;
-    myco_map_put(&judge->seen, configuration, judge);
-    for (size_t i = 0; i < judge->count && judge->events[i]->from_ns <= first_answer; i++) {
-        uint64_t after;
-        if (judge->done[i] || !fits(judge->events[i], value, &after)) continue;
-        uint64_t bit = myco_hash_mix(i + 1, 0x9e3779b97f4a7c15ull);
-        judge->done[i] = 1;
-        judge->hash ^= bit;
-        if (search(judge, after)) return true;
-        judge->done[i] = 0;
-        judge->hash ^= bit;
-    }
-    return false;
-}
-
-static bool matters(const struct event *event)
-{
-    if (event->what == GET) return event->status == 0 || event->status == MYCO_ENOTFOUND;
-    if (!certain(event) || event->status == 0) return true;
-    return (event->what == ADD && event->status == MYCO_ECONFLICT) ||
-           (event->what == DEL && event->status == MYCO_ENOTFOUND);
-}
-
-static void print_history(const struct judge *judge, unsigned key)
-{
-    for (size_t i = 0; i < judge->count; i++) {
-        const struct event *event = judge->events[i];
-        fprintf(stderr, "  k%u %s %llu  n%u  %.3f … %.3f ms  %s\n", key,
-            (const char *[]){"get", "put", "del", "add"}[event->what],
-            (unsigned long long)event->value, event->host + 1, (double)event->from_ns / 1e6,
-            certain(event) ? (double)event->to_ns / 1e6 : -1, myco_errname(event->status));
-    }
+    int status = operation->status;
+    if (operation->what == SIM_GET) return status == 0 || status == MYCO_ENOTFOUND;
+    if (operation->to_ns == UINT64_MAX || status == 0) return true;
+    if (operation->what == SIM_DEL) return status == MYCO_ENOTFOUND;
+    return operation->what != SIM_PUT && status == MYCO_ECONFLICT;
 }
 
 void sim_clients_verify(struct sim_world *world)
 {
     struct sim_clients *clients = world->clients;
+    struct sim_operation **history = myco_alloc((clients->operation_count + 1) * sizeof *history);
     for (unsigned key = 0; key < KEYS; key++) {
-        struct judge *judge = myco_alloc(sizeof *judge);
-        for (size_t i = 0; i < clients->event_count && judge->count < HISTORY_MAX; i++)
-            if (clients->events[i]->key == key && matters(clients->events[i]))
-                judge->events[judge->count++] = clients->events[i];
-        bool ok = search(judge, 0);
-        if (!ok) print_history(judge, key);
-        if (!ok)
-            sim_violated(world, "the history of k%u (%zu operations) is not linearizable", key,
-                judge->count);
-        if (judge->steps > STEPS_MAX)
-            fprintf(stderr, "sim: the history of k%u is too hard to judge\n", key);
-        myco_map_free(&judge->seen);
-        myco_free(judge);
+        size_t count = 0;
+        for (size_t i = 0; i < clients->operation_count; i++)
+            if (clients->operations[i]->key == key && matters(clients->operations[i]))
+                history[count++] = clients->operations[i];
+        if (!sim_judge(history, count, key))
+            sim_violated(
+                world, "the history of k%u (%zu operations) is not linearizable", key, count);
     }
+    myco_free(history);
 }

@@ -1,5 +1,14 @@
-/* A simulated cluster: whole node cores on the hosts of env/sim.h, clients that write and read, and
- * the invariants of the protocol checked while it runs. For the files of host/sim*.c. */
+/* A simulated cluster: whole node cores on the hosts of env/sim.h, clients of every subsystem, and
+ * the invariants of the protocol checked while it runs. For the files of host/sim*.c.
+ *
+ *   sim.c          the command's options, its seeds one after the other
+ *   sim_run.c      one run: a cluster forms, works, suffers, heals, rests, is lost and restored
+ *   sim_disks.c    disks that are slow, full, broken or rotten
+ *   sim_check.c    invariants of consensus, elections and hyphae, in true time
+ *   sim_clients.c  those who read and write a durable septum; sim_judge.c judges what they saw
+ *   sim_cache.c    those who use a cache; sim_events.c those who publish, listen and campaign
+ *   sim_store.c    the manifests, and what a restore must bring back
+ *   sim_failover.c how long a dead leader or primary is missed */
 #ifndef MYCO_HOST_SIM_WORLD_H
 #define MYCO_HOST_SIM_WORLD_H
 
@@ -9,7 +18,9 @@
 #include "host/core.h"
 #include "host/core_internal.h"
 
-#define SIM_NODES_MAX 64
+#define SIM_NODES_MAX  64
+#define SIM_DURABLE    "kind=durable hyphae=8 replicas=1"
+#define SIM_HEALING_MS 60000 /* after the last fault, everything serves again by then */
 
 struct sim_world;
 
@@ -21,13 +32,14 @@ struct sim_node {
     struct myco_policies *policies;
     struct myco_identity identity;
     unsigned starts;
-    bool failed;
+    bool failed;  /* it said that it takes no part any more */
+    bool damaged; /* a bit of its disk was inverted: it may refuse to start */
 };
 
 struct sim_options {
     uint64_t seed;
-    unsigned nodes, seconds;
-    bool faults, trace, store, quiet;
+    unsigned nodes, seconds, kills;
+    bool faults, disk_faults, restore, trace, store, quiet;
     const char *lua_path; /* for policies; NULL: the built-in rules */
 };
 
@@ -37,33 +49,97 @@ struct sim_world {
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_check *check;
     struct sim_clients *clients;
-    char violation[512]; /* "" as long as all is well */
+    struct sim_cache *cache;
+    struct sim_events *events;
+    struct sim_disks *disks;
+    uint64_t reborn_after; /* the incarnation that was lost: what comes is higher */
+    bool closing;          /* what happens now is no violation */
+    bool wiping;           /* all nodes are down at once, and lose their disks */
+    char violation[512];   /* "" as long as all is well */
+};
+
+struct sim_outcome {
+    bool ok;
+    uint64_t hash, events, virtual_ms;
 };
 
 /* The first violation is kept, with the time. */
 void sim_violated(struct sim_world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void sim_node_start(struct myco_sim *sim, unsigned host, void *data);
-void sim_node_crash(struct myco_sim *sim, unsigned host, void *data);
+
+/* sim_run.c */
+void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome);
+struct sim_world *sim_world_new(const struct sim_options *options);
+void sim_world_free(struct sim_world *world);
+bool sim_form(struct sim_world *world); /* starts all nodes; they are a cluster that serves */
+void sim_node_restart(struct sim_node *node, uint64_t after_ms); /* not from inside of it */
+
+/* sim_failover.c */
+int sim_failover(const struct sim_options *options);
 
 /* sim_check.c */
 struct sim_check *sim_check_new(struct sim_world *world);
 void sim_check_free(struct sim_check *check);
 void sim_check_event(struct sim_node *node, const char *what, uint64_t a, uint64_t b,
-    uint64_t c);                             /* of core events on_trace */
-void sim_check_now(struct sim_world *world); /* who holds what, at this instant of true time */
+    uint64_t c);                                /* of core events on_trace */
+void sim_check_now(struct sim_world *world);    /* who holds what, at this instant of true time */
+void sim_check_reborn(struct sim_world *world); /* the log starts again; epochs go on */
 void sim_check_print(struct sim_world *world, FILE *file); /* what each node believes */
-void sim_check_copies(
-    struct sim_world *world); /* all in-sync copies are equal: when nothing is under way */
+/* All in-sync copies are equal: when nothing is under way. */
+void sim_check_copies(struct sim_world *world);
+struct myco_core *sim_leader(struct sim_world *world); /* established, of the highest term; NULL */
 
-/* sim_clients.c */
+/* sim_clients.c, sim_judge.c */
+enum sim_what { SIM_GET, SIM_PUT, SIM_DEL, SIM_ADD /* put if absent */, SIM_CAS };
+struct sim_operation {
+    enum sim_what what;
+    unsigned key;
+    uint64_t value;          /* put: written; get: seen, 0: absent */
+    uint64_t expected;       /* CAS: the value of the version that it names */
+    uint64_t floor;          /* the newest version of the key that anybody knew of, when asked */
+    uint64_t from_ns, to_ns; /* UINT64_MAX: never answered, may take effect whenever */
+    int status;
+    unsigned host;
+};
 struct sim_clients *sim_clients_new(struct sim_world *world);
 void sim_clients_free(struct sim_clients *clients);
 void sim_clients_start(struct sim_world *world);
 void sim_clients_stop(struct sim_world *world);
+void sim_clients_go_on(struct sim_world *world);
 bool sim_clients_idle(struct sim_world *world);
 bool sim_clients_ready(struct sim_world *world);  /* the septa exist, and every key can be read */
 void sim_clients_verify(struct sim_world *world); /* linearizability of all that happened */
 void sim_clients_report(struct sim_world *world, FILE *file);
+bool sim_judge(struct sim_operation *const *operations, size_t count, unsigned key);
+
+/* sim_cache.c */
+struct sim_cache *sim_cache_new(struct sim_world *world);
+void sim_cache_free(struct sim_cache *cache);
+void sim_cache_start(struct sim_world *world);
+void sim_cache_stop(struct sim_world *world);
+bool sim_cache_idle(struct sim_world *world);
+
+/* sim_events.c */
+struct sim_events *sim_events_new(struct sim_world *world);
+void sim_events_free(struct sim_events *events);
+void sim_events_start(struct sim_world *world);
+void sim_events_stop(struct sim_world *world);
+void sim_events_node_up(struct sim_node *node);
+void sim_events_node_down(struct sim_node *node); /* before its core goes */
+void sim_events_last(struct sim_world *world);    /* one more from each, that all must hear */
+bool sim_events_heard(struct sim_world *world);
+void sim_events_report(struct sim_world *world, FILE *file);
+
+/* sim_disks.c */
+struct sim_disks *sim_disks_new(struct sim_world *world);
+void sim_disks_free(struct sim_disks *disks);
+void sim_disks_start(struct sim_world *world, uint64_t until_ms);
+void sim_disks_heal(struct sim_world *world);
+void sim_disks_report(struct sim_world *world, FILE *file);
+
+/* sim_store.c */
+void sim_store_check(struct sim_world *world); /* every manifest that is kept, and what it names */
+bool sim_store_complete(struct sim_world *world); /* all that is committed is in the newest one */
+void sim_store_restore(struct sim_world *world);  /* all nodes lose everything, and come back */
 
 #endif

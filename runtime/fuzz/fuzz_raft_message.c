@@ -1,9 +1,9 @@
 /* What other servers send about the log, and the snapshot file that an install message carries.
  * Whatever is taken must be written back to the same bytes, and must keep what libraft takes for
  * granted. */
-#include <assert.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "consensus/log_internal.h"
 #include "fuzz.h"
 
@@ -13,12 +13,12 @@ static void check_entries(const struct myco__rlog_view *view)
     for (size_t i = 0; i < view->entry_count; i++) {
         const struct myco__rlog_entry_view *entry = &view->entries[i];
         struct raft_buffer config = {0};
-        assert(entry->term >= term && entry->term > 0 && entry->term <= view->term);
-        assert(entry->type >= RAFT_COMMAND && entry->type <= RAFT_CHANGE);
+        MYCO_ASSERT(entry->term >= term && entry->term > 0 && entry->term <= view->term);
+        MYCO_ASSERT(entry->type >= RAFT_COMMAND && entry->type <= RAFT_CHANGE);
         term = entry->term;
         if (entry->type != RAFT_CHANGE) continue;
         int status = myco__rlog_config_body_to_raft(entry->body, &config);
-        assert(status == 0);
+        MYCO_ASSERT(status == 0);
         raft_free(config.base);
     }
 }
@@ -28,9 +28,9 @@ static void check_snapshot(struct myco_slice bytes)
     struct myco__rlog_snapshot snapshot;
     struct myco_buf again = {0};
     if (myco__rlog_snapshot_read(bytes, &snapshot) != 0) return;
-    assert(myco__rlog_config_valid(&snapshot.config));
+    MYCO_ASSERT(myco__rlog_config_valid(&snapshot.config));
     myco__rlog_snapshot_write(&again, &snapshot);
-    assert(again.size == bytes.size && memcmp(again.data, bytes.data, bytes.size) == 0);
+    MYCO_ASSERT(again.size == bytes.size && memcmp(again.data, bytes.data, bytes.size) == 0);
     myco_buf_free(&again);
 }
 
@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     check_entries(&view);
     if (view.type == RAFT_INSTALL_SNAPSHOT) check_snapshot(view.snapshot);
     myco__rlog_view_write(&again, &view);
-    assert(again.size == size && memcmp(again.data, bytes, size) == 0);
+    MYCO_ASSERT(again.size == size && memcmp(again.data, bytes, size) == 0);
     myco_buf_free(&again);
     myco__rlog_view_free(&view);
     return 0;

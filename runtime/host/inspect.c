@@ -112,7 +112,7 @@ static void pack_hypha(msgpack_packer *pack, struct myco_core *core,
 {
     const struct myco_hypha_record *record = &septum->hyphae[index];
     struct core_hypha *copy = core_hypha_find(core, septum->id, index);
-    msgpack_pack_map(pack, copy ? 11 : 8);
+    msgpack_pack_map(pack, copy ? 12 : 8);
     myco_pack_key_str(pack, "septum", septum->name);
     myco_pack_key_u64(pack, "hypha", index);
     myco_pack_str(pack, "primary");
@@ -131,6 +131,7 @@ static void pack_hypha(msgpack_packer *pack, struct myco_core *core,
     myco_pack_key_u64(
         pack, "keys", myco_table_count_live(myco_hypha_table(copy->hypha), core_expiry_now(copy)));
     myco_pack_key_u64(pack, "offset", myco_hypha_offset(copy->hypha));
+    myco_pack_key_u64(pack, "persisted", core_persist_offset(core, septum->id, index));
     myco_pack_key_bool(pack, "serving",
         !copy->loading_epoch && myco_hypha_serving(copy->hypha) && myco_lease_valid(core->lease));
 }

@@ -183,15 +183,21 @@ MYCO_API const char *myco_admin(const struct myco *node);
 MYCO_API const char *myco_socket(const struct myco *node);
 
 /* A document about the node or the cluster, as MessagePack (an array of maps, or a map):
- *   members   [{name, id, addr, state = alive|suspect|dead|left, generation, labels, role =
- * voter|standby|…, self}] leaders   [{subsystem, leader, epoch, held_here}]          elections and
- * who holds them septa     [{name, id, kind, hyphae, replicas, ttl_ms, level}] hyphae    [{septum,
- * hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset, serving}] keys, offset
- * and serving as this node knows them (nil when it holds no copy) policies  [{kind, name, version,
- * author, time_ms, source}]  all applied versions, newest last status    {name, cluster, id,
- * generation, ready, leader, term, commit_index, uptime_ms, version, …} metrics   [{name, kind,
- * help, value}] *value is given. Any thread, the loop's too; waits for the loop at most. ENOTFOUND:
- * no such topic. */
+ *
+ * - members: [{name, id, addr, state = alive|suspect|dead|left, generation, labels, role =
+ *   voter|standby|…, self}]
+ * - leaders: [{subsystem, leader, epoch, held_here}], elections and who holds them
+ * - septa: [{name, id, kind, hyphae, replicas, ttl_ms, level}]
+ * - hyphae: [{septum, hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset,
+ *   persisted, serving}], the last four as this node knows them (absent when it holds no copy);
+ *   persisted is the offset up to which the object store has it
+ * - policies: [{kind, name, version, author, time_ms, source}], all applied versions, newest last
+ * - status: {name, cluster, id, generation, ready, leader, term, commit_index, uptime_ms, version,
+ *   …}
+ * - metrics: [{name, kind, help, value}]
+ *
+ * *value is given. Any thread, the loop's too; waits for the loop at most. ENOTFOUND: no such
+ * topic. */
 MYCO_API int myco_inspect(
     struct myco *node, const char *topic, struct myco_value *value, struct myco_err *err);
 MYCO_API int myco_inspect_async(

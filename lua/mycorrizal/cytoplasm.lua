@@ -68,7 +68,9 @@ end
 
 local function receive(subscription, msg)
   if subscription.last - subscription.first + 1 >= QUEUE_MAX then
-    if subscription.dropped == 0 then core.report(("%s: its handler is too slow, messages are dropped"):format(subscription)) end
+    if subscription.dropped == 0 then
+      core.report(("%s: its handler is too slow, messages are dropped"):format(subscription))
+    end
     subscription.dropped = subscription.dropped + 1
     return
   end
@@ -78,8 +80,9 @@ local function receive(subscription, msg)
   start_work(subscription)
 end
 
---- Calls handler(msg) for each message, one after the other, in a task: it may wait. What it returns answers a request. An error
---- of the handler is logged, and the next message is handled. In subjects `*` stands for one token, `>` for the rest.
+--- Calls handler(msg) for each message, one after the other, in a task: it may wait. What it
+--- returns answers a request. An error of the handler is logged, and the next message is handled.
+--- In subjects `*` stands for one token, `>` for the rest.
 ---@param subject string
 ---@param handler fun(msg: myco.message): any
 ---@param options { queue: string? }?
@@ -133,7 +136,8 @@ function Cytoplasm:request(subject, item, options)
   local bytes, message, code = value.encode(item)
   if not bytes then return nil, message, code end
   local answer
-  answer, message, code = task.await(core.request, self.node.handle, subject, bytes, text.optional_ms(options, "timeout"))
+  answer, message, code = task.await(
+    core.request, self.node.handle, subject, bytes, text.optional_ms(options, "timeout"))
   if not answer then return nil, message, code end
   return value.decode(answer)
 end

@@ -1,5 +1,5 @@
--- Carries out what a configuration declares, once the node is ready: septa are created, policies applied. Every node does it;
--- what is there already is left as it is.
+-- Carries out what a configuration declares, once the node is ready: septa are created, policies
+-- applied. Every node does it; what is there already is left as it is.
 
 local core <const> = require "mycorrizal.core"
 local policies <const> = require "mycorrizal.policies"
@@ -10,7 +10,9 @@ local M <const> = {}
 local ATTEMPTS_MAX <const> = 30
 
 -- What can't be done now may be possible soon: a leader is being elected.
-local PASSING <const> = { ETIMEDOUT = true, EUNAVAILABLE = true, ENOTLEADER = true, EUNKNOWN = true, EBUSY = true, EFULL = true }
+local PASSING <const> = {
+  ETIMEDOUT = true, EUNAVAILABLE = true, ENOTLEADER = true, EUNKNOWN = true, EBUSY = true, EFULL = true,
+}
 
 local function insist(what, fn, ...)
   local message, code
@@ -40,7 +42,8 @@ end
 ---@return string? message, or the policy's name
 ---@return string? code
 function M.find_policy(kind, name)
-  local path = name:find("/", 1, true) and name or package.searchpath("mycorrizal.policy." .. kind .. "." .. name, package.path)
+  local path = name:find("/", 1, true) and name or package.searchpath(
+    "mycorrizal.policy." .. kind .. "." .. name, package.path)
   if not path then return nil, ("there is no policy %s/%s"):format(kind, name), "ENOTFOUND" end
   local source, message, code = read_file(path)
   if not source then return nil, message, code end

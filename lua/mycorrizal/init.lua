@@ -16,7 +16,8 @@ local M <const> = {}
 
 M.version = core.version()
 
---- Starts a node on this program's loop; its addresses are bound when this returns. Closing it leaves the cluster.
+--- Starts a node on this program's loop; its addresses are bound when this returns. Closing it
+--- leaves the cluster.
 ---@param given myco.options
 ---@return myco.node? node
 ---@return string? message

@@ -1,11 +1,14 @@
--- JSON with exact 64-bit integers (lua-cjson's numbers are floating point, which versions and counters do not survive) and
--- with keys in order. A string that is not UTF-8 is written as {"base64": "…"}. An empty table is an array, unless it came from an
--- empty map.
+-- JSON with exact 64-bit integers (lua-cjson's numbers are floating point, which versions and
+-- counters do not survive) and with keys in order. A string that is not UTF-8 is written as
+-- {"base64": "…"}. An empty table is an array, unless it came from an empty map.
 
 local M <const> = {}
 
 local DEPTH_MAX <const> = 100
-local ESCAPES <const> = { ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+local ESCAPES <const> = {
+  ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
+  ["\t"] = "\\t",
+}
 local UNESCAPES <const> = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
 local function escape(char)
@@ -139,7 +142,8 @@ end
 local function read_number(source, at)
   local number = source:match("^-?%d+%.?%d*[eE]?[+-]?%d*", at)
   local digits = number and number:match("^-?(%d+)")
-  if not digits or not tonumber(number) or (#digits > 1 and digits:byte() == 48) or number:match("%.$") or number:match("%.[eE]") then
+  if not digits or not tonumber(number) or (
+    #digits > 1 and digits:byte() == 48) or number:match("%.$") or number:match("%.[eE]") then
     fail(source, at, "a wrong number")
   end
   return tonumber(number), at + #number
@@ -160,14 +164,14 @@ local function read_array(source, at, depth)
 end
 
 local function read_object(source, at, depth)
-  local out, key = require("mycorrizal.msgpack").map(), nil
+  local out = require("mycorrizal.msgpack").map()
   at = skip(source, at + 1)
   if source:sub(at, at) == "}" then return out, at + 1 end
   while true do
     at = skip(source, at)
     if source:sub(at, at) ~= '"' then fail(source, at, "no name of a member") end
-    key, at = read_string(source, at)
-    at = skip(source, at)
+    local key, colon = read_string(source, at)
+    at = skip(source, colon)
     if source:sub(at, at) ~= ":" then fail(source, at, "no :") end
     out[key], at = read(source, at + 1, depth + 1)
     at = skip(source, at)

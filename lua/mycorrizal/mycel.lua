@@ -27,14 +27,15 @@ local function spec(options)
   local fields = {}
   for name, field in pairs(options) do
     if type(field) == "table" then error(("option %s of a septum is a table"):format(name), 4) end
-    fields[#fields + 1] = ("%s=%s"):format(name, math.type(field) == "float" and ("%g"):format(field) or tostring(field))
+    fields[#fields + 1] = ("%s=%s"):format(
+      name, math.type(field) == "float" and ("%g"):format(field) or tostring(field))
   end
   table.sort(fields)
   return table.concat(fields, " ")
 end
 
---- Opens a septum; with options (kind, ttl, replicas, hyphae, level) it is created when it is absent. `mycel.NAME` opens one
---- that exists.
+--- Opens a septum; with options (kind, ttl, replicas, hyphae, level) it is created when it is
+--- absent. `mycel.NAME` opens one that exists.
 ---@param name string
 ---@param options table|string?
 ---@return myco.septum?
@@ -71,6 +72,8 @@ local function names(self)
   for _, septum in ipairs(Mycel.septa(self) or {}) do out[#out + 1] = septum.name end
   return out
 end
+
+local META <const> = { __index = index, __names = names, __tostring = function() return "mycel" end }
 
 -- ── One key ──
 
@@ -133,8 +136,8 @@ function Septum:del(key, options)
   return task.await(core.del, self.handle, key, version, text.optional_ms(options, "timeout"))
 end
 
---- Changes a value by compare-and-swap until it holds: change(value or nil) returns the new one, or nil to leave it. It may
---- run several times.
+--- Changes a value by compare-and-swap until it holds: change(value or nil) returns the new one, or
+--- nil to leave it. It may run several times.
 ---@param key string
 ---@param change fun(value: any): any
 ---@param options table? as put's
@@ -168,7 +171,8 @@ function Septum:count(options)
   return task.await(core.count, self.handle, text.optional_ms(options, "timeout"))
 end
 
---- One page of a scan by prefix: a flat list of key, value bytes, version, and the cursor of the next page ("" at the end).
+--- One page of a scan by prefix: a flat list of key, value bytes, version, and the cursor of the
+--- next page ("" at the end).
 ---@param prefix string?
 ---@param cursor string?
 ---@param options { limit: integer?, keys_only: boolean?, timeout: number|string? }?
@@ -181,7 +185,8 @@ function Septum:page(prefix, cursor, options)
   return task.await(core.scan, self.handle, prefix or "", cursor or "", limit, keys_only, timeout_ms)
 end
 
---- for key, value, version in septum:scan("u:") do … end. By hypha, then by key; raises when a page can't be had.
+--- for key, value, version in septum:scan("u:") do … end. By hypha, then by key; raises when a page
+--- can't be had.
 ---@param prefix string?
 ---@param options { keys_only: boolean?, timeout: number|string? }?
 ---@return fun(): string?, any, integer?
@@ -206,7 +211,7 @@ end
 ---@param node myco.node
 ---@return myco.mycel
 function M.new(node)
-  return setmetatable({ node = node, opened = {} }, { __index = index, __names = names, __tostring = function() return "mycel" end })
+  return setmetatable({ node = node, opened = {} }, META)
 end
 
 return M

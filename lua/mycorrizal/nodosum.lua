@@ -43,17 +43,21 @@ local function on_duty(election, handlers, duty)
   start(handlers.on_change, duty)
 end
 
---- Stands as a candidate for `name`. on_gained(duty) runs as a task, which is cancelled when the duty is lost; on_lost(duty) runs
---- then; on_change(duty) at each change, also of another's leadership. duty.epoch fences what is done with it.
+--- Stands as a candidate for `name`. on_gained(duty) runs as a task, which is cancelled when the
+--- duty is lost; on_lost(duty) runs then; on_change(duty) at each change, also of another's
+--- leadership. duty.epoch fences what is done with it.
 ---@param name string
----@param handlers { on_gained: fun(duty: myco.duty)?, on_lost: fun(duty: myco.duty)?, on_change: fun(duty: myco.duty)? }?
+---@param handlers table<"on_gained"|"on_lost"|"on_change", fun(duty: myco.duty)>?
 ---@return myco.election?
 ---@return string? message
 ---@return string? code
 function Nodosum:campaign(name, handlers)
   handlers = handlers or {}
-  local election = setmetatable({ name = name, duty = { name = name, held = false, epoch = 0, leader = "" } }, Election)
-  local held, message, code = core.campaign(self.node.handle, name, function(duty) on_duty(election, handlers, duty) end)
+  local election = setmetatable(
+    { name = name, duty = { name = name, held = false, epoch = 0, leader = "" } }, Election)
+  local held, message, code = core.campaign(self.node.handle, name, function(duty)
+    on_duty(election, handlers, duty)
+  end)
   if not held then return nil, message, code end
   election.held = held
   return election
@@ -111,7 +115,8 @@ end
 ---@return string? code
 function Nodosum:apply_policy(kind, name, source, options)
   local author = options and options.author or self.node.name
-  return task.await(core.policy_apply, self.node.handle, kind, name, source, author, text.optional_ms(options, "timeout"))
+  return task.await(
+    core.policy_apply, self.node.handle, kind, name, source, author, text.optional_ms(options, "timeout"))
 end
 
 --- Goes back to the policy that was in force before.

@@ -43,10 +43,13 @@ local function labels(value)
 end
 
 local PLAIN <const> = {
-  "name", "cluster", "listen", "advertise", "admin", "data", "store", "tls", "lua_path", "config", "expect", "log", "log_level",
+  "name", "cluster", "listen", "advertise", "admin", "data", "store", "tls", "lua_path", "config",
+  "expect", "log", "log_level",
 }
 
-local KNOWN <const> = { join = true, labels = true, timeout = true, lease = true, value_size_max = true, no_lua = true }
+local KNOWN <const> = {
+  join = true, labels = true, timeout = true, lease = true, value_size_max = true, no_lua = true,
+}
 for _, name in ipairs(PLAIN) do KNOWN[name] = true end
 
 local function milliseconds(value)

@@ -1,4 +1,5 @@
--- Runs a script as a task: what `mycorrizal lua FILE`, pulse and the specs are. done(status) ends the program.
+-- Runs a script as a task: what `mycorrizal lua FILE`, pulse and the specs are. done(status) ends
+-- the program.
 
 local core <const> = require "mycorrizal.core"
 local task <const> = require "mycorrizal.task"

@@ -1,5 +1,5 @@
--- What the admin server answers, by operation: function(context, request) returns the reply, or nil, message, code.
--- context: {node, session, tell = function(part) sends a part before the reply}
+-- What the admin server answers, by operation: function(context, request) returns the reply, or
+-- nil, message, code. context: {node, session, tell = function(part) sends a part before the reply}
 
 local command <const> = require "mycorrizal.command"
 local msgpack <const> = require "mycorrizal.msgpack"
@@ -28,7 +28,8 @@ function M.hello(context)
     if member.state == "alive" then alive = alive + 1 end
   end
   return {
-    name = node.name, cluster = status.cluster, version = status.version or require("mycorrizal").version, nodes = alive,
+    name = node.name, cluster = status.cluster, version = status.version or require(
+      "mycorrizal").version, nodes = alive,
     leader = leader_of(node, "nodosum"),
   }
 end

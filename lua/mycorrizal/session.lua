@@ -1,5 +1,5 @@
--- What one person types: its globals, evaluation, completion. Globals are those of the node's Lua state; what a session
--- assigns stays its own.
+-- What one person types: its globals, evaluation, completion. Globals are those of the node's Lua
+-- state; what a session assigns stays its own.
 
 local core <const> = require "mycorrizal.core"
 local loop <const> = require "mycorrizal.io.loop"
@@ -15,7 +15,8 @@ Session.__index = Session
 local HELP <const> = [[
 node, mycel, cytoplasm, nodosum, hypha    this node and its four systems; also: myco, task, runtime
   mycel:septum("carts", {kind = "durable"})      creates, or opens, a septum; mycel.carts is one that exists
-  mycel.carts:put("u:7", {items = 3})            :get :del :count :update; for key, value in mycel.carts:scan("u:") do … end
+  mycel.carts:put(
+    "u:7", {items = 3})            :get :del :count :update; for key, value in mycel.carts:scan("u:") do … end
   cytoplasm:publish("orders.7.created", "…")     :request :subscribe :flush
   nodosum:leaders()  nodosum:members()           nodosum:campaign("name", {on_gained = …})
   hypha:status()  hypha:metrics()  hypha:call("host.function", …)
@@ -44,23 +45,20 @@ end
 local function exposed(node)
   local roots = {}
   for _, name in ipairs(node.hypha:functions()) do
-    local root, at = roots, nil
-    for part, stop in name:gmatch("([^.]+)(.?)") do
-      at = root
-      if stop == "." then
-        at[part] = at[part] or {}
-        root = at[part]
-      else
-        at[part] = function(...) return node.hypha:call(name, ...) end
-      end
+    local at, last = roots, name:match("([^.]+)$")
+    for part in name:gmatch("([^.]+)%.") do
+      if type(at[part]) ~= "table" then at[part] = {} end
+      at = at[part]
     end
+    if last then at[last] = function(...) return node.hypha:call(name, ...) end end
   end
   return roots
 end
 
 -- os, but for what would end the host.
 local function tame_os()
-  return setmetatable({ exit = function() error("this would end the node: Ctrl-D leaves pulse", 2) end }, { __index = os })
+  local function exit() error("this would end the node: Ctrl-D leaves pulse", 2) end
+  return setmetatable({ exit = exit }, { __index = os })
 end
 
 local function new_env(self, node)
@@ -129,7 +127,8 @@ local function names_of(object)
   return names
 end
 
-local KEYWORDS <const> = "and break do else elseif end false for function goto if in local nil not or repeat return then true until while"
+local KEYWORDS <const> = [[and break do else elseif end false for function goto if in local nil not or repeat return
+  then true until while]]
 
 local function global_names(env, node)
   local names = {}

@@ -15,7 +15,9 @@ local function show_string(value)
     if char == "\t" then return "\\t" end
     return ("\\x%02x"):format(char:byte())
   end)
-  if not utf8.len(escaped) then escaped = escaped:gsub("[\128-\255]", function(c) return ("\\x%02x"):format(c:byte()) end) end
+  if not utf8.len(escaped) then
+    escaped = escaped:gsub("[\128-\255]", function(c) return ("\\x%02x"):format(c:byte()) end)
+  end
   return '"' .. escaped .. '"'
 end
 

@@ -1,5 +1,6 @@
--- The Lua side of a node: the admin server, and what its configuration declares. Called by the bridge with the node's handle and
--- {admin, socket, config}; returns {admin = as bound, ready(), close(callback)}.
+-- The Lua side of a node: the admin server, and what its configuration declares. Called by the
+-- bridge with the node's handle and {admin, socket, config}; returns {admin = as bound, ready(),
+-- close(callback)}.
 
 local admin <const> = require "mycorrizal.io.admin"
 local declare <const> = require "mycorrizal.declare"

@@ -1,8 +1,9 @@
 -- Tasks: code that waits reads as straight lines, and nothing that was started is forgotten.
 --
--- A task is a coroutine. A parent ends after its children; one that is cancelled, or that raises, cancels them. Waiting
--- is a checkpoint: there, a cancelled task is unwound by an error (its <close> variables are closed). A task is resumed on
--- a later turn of the loop, never inside the callback that it waits for.
+-- A task is a coroutine. A parent ends after its children; one that is cancelled, or that raises,
+-- cancels them. Waiting is a checkpoint: there, a cancelled task is unwound by an error (its
+-- <close> variables are closed). A task is resumed on a later turn of the loop, never inside the
+-- callback that it waits for.
 
 local core <const> = require "mycorrizal.core"
 local loop <const> = require "mycorrizal.io.loop"
@@ -93,8 +94,8 @@ local function running_task()
   return task
 end
 
---- Calls start(…, callback) and waits for the callback, whose arguments it returns. When `start` returns nothing true, no
---- callback is to come, and its results are returned: nil, message, code.
+--- Calls start(…, callback) and waits for the callback, whose arguments it returns. When `start`
+--- returns nothing true, no callback is to come, and its results are returned: nil, message, code.
 ---@param start fun(...): any, string?, string?
 ---@param ... any
 ---@return any ...
@@ -217,7 +218,8 @@ function end_hard(task, message)
 end
 
 local function new(parent, guard, fn, ...)
-  local task = setmetatable({ status = "running", parent = parent, guard = guard, children = {}, on_end = {}, shields = 0 }, Task)
+  local task = setmetatable(
+    { status = "running", parent = parent, guard = guard, children = {}, on_end = {}, shields = 0 }, Task)
   task.co = coroutine.create(body)
   if parent then parent.children[#parent.children + 1] = task end
   schedule(task, task, fn, ...)
@@ -240,8 +242,8 @@ function M.start(fn, ...)
   return new(nil, nil, fn, ...)
 end
 
---- Starts a task without a parent that is suspended every 10 ms that it runs, and raises after `limit`, so that code which
---- people typed can't hang the loop. Slower than others.
+--- Starts a task without a parent that is suspended every 10 ms that it runs, and raises after
+--- `limit`, so that code which people typed can't hang the loop. Slower than others.
 ---@param limit number|string
 ---@param fn fun(...): any
 ---@return myco.task
@@ -274,7 +276,8 @@ local function outcome(task)
   return table.unpack(task.results, 1, task.results.n)
 end
 
---- Waits until it ended. Returns what it returned; raises what it raised; nil, message, code when it was cancelled.
+--- Waits until it ended. Returns what it returned; raises what it raised; nil, message, code when
+--- it was cancelled.
 ---@return any ...
 function Task:join()
   self.joined = true
@@ -293,8 +296,7 @@ end
 ---@return any ...
 function M.deadline(limit, fn, ...)
   local child = M.spawn(fn, ...)
-  local stop <close> = setmetatable({ loop.after(text.duration_ms(limit), function() child:cancel("ETIMEDOUT") end) },
-    { __close = function(self) self[1]() end })
+  child.on_end[1] = loop.after(text.duration_ms(limit), function() child:cancel("ETIMEDOUT") end)
   return child:join()
 end
 

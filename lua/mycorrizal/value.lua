@@ -1,7 +1,9 @@
--- How Lua values lie in septa and travel in messages: strings as they are, everything else as MessagePack behind a mark.
+-- How Lua values lie in septa and travel in messages: strings as they are, everything else as
+-- MessagePack behind a mark.
 --
--- The mark is the two bytes C1 4D: C1 never begins a MessagePack value, and never occurs in UTF-8, so that text and
--- documents of other programs are not taken for it. A string that begins with C1 is itself kept behind the mark.
+-- The mark is the two bytes C1 4D: C1 never begins a MessagePack value, and never occurs in UTF-8,
+-- so that text and documents of other programs are not taken for it. A string that begins with C1
+-- is itself kept behind the mark.
 
 local msgpack <const> = require "mycorrizal.msgpack"
 

@@ -61,7 +61,7 @@ static int policies_ask(lua_State *L)
     return push_document(L, answer);
 }
 
-/* kinds(): {{kind, function}, …} */
+/* kinds(): {{kind, asks = function, default = name or nil}, …} */
 static int policies_kinds(lua_State *L)
 {
     lua_newtable(L);
@@ -71,6 +71,8 @@ static int policies_kinds(lua_State *L)
         lua_setfield(L, -2, "kind");
         lua_pushstring(L, myco_policy_function(kind));
         lua_setfield(L, -2, "asks");
+        lua_pushstring(L, myco__policy_default(kind));
+        lua_setfield(L, -2, "default");
         lua_rawseti(L, -2, kind + 1);
     }
     return 1;

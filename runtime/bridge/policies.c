@@ -33,6 +33,8 @@ struct policy {
 struct myco_policies {
     struct myco_log *log;
     struct policy current[MYCO_POLICY_KIND_COUNT];
+    struct policy
+        initial[MYCO_POLICY_KIND_COUNT]; /* the defaults, for when all others were rolled back */
 };
 
 /* One use of a sandbox: what goes in, and where the answer goes. */
@@ -123,6 +125,13 @@ int myco_policies_describe(struct myco_policies *policies, int kind, struct myco
     return myco__policy_describe(policy->name, myco_buf_as_slice(&policy->source), out, NULL);
 }
 
+const char *myco__policy_default(int kind)
+{
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (defaults[i].kind == kind) return defaults[i].name;
+    return NULL;
+}
+
 int myco__policy_describe(
     const char *name, struct myco_slice source, struct myco_buf *out, struct myco_err *err)
 {
@@ -157,19 +166,30 @@ static int policies_check(
     return myco__policy_check(kind, name, source, err);
 }
 
-static int policies_set(
-    int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data)
+static void put_in_force(
+    struct myco_policies *policies, int kind, const char *name, struct myco_slice source)
 {
-    struct myco_policies *policies = data;
-    int status = myco__policy_check(kind, name, source, err);
-    if (status) return status;
     struct policy *policy = &policies->current[kind];
     myco_text_copy(policy->name, sizeof policy->name, name);
     myco_buf_clear(&policy->source);
     myco_buf_bytes(&policy->source, source.data, source.size);
     MYCO_INFO(policies->log, "policy", "policy is in force", "kind=%s name=%s",
         myco_policy_kind_name(kind), name);
-    return 0;
+}
+
+/* An empty source: all versions were rolled back, the default is in force again. */
+static int policies_set(
+    int kind, const char *name, struct myco_slice source, struct myco_err *err, void *data)
+{
+    struct myco_policies *policies = data;
+    if (source.size == 0 && check_kind(kind, NULL) == 0 && policies->initial[kind].name[0]) {
+        struct policy *initial = &policies->initial[kind];
+        put_in_force(policies, kind, initial->name, myco_buf_as_slice(&initial->source));
+        return 0;
+    }
+    int status = myco__policy_check(kind, name, source, err);
+    if (status == 0) put_in_force(policies, kind, name, source);
+    return status;
 }
 
 static int policies_ask(
@@ -216,6 +236,10 @@ static int load_default(struct myco_policies *policies, const char *folder, int 
     myco_buf_u8(&path, 0);
     int status = path.failed ? MYCO_ENOMEM : read_source((const char *)path.data, &source, err);
     if (status == 0) status = policies_set(kind, name, myco_buf_as_slice(&source), err, policies);
+    if (status == 0) {
+        myco_text_copy(policies->initial[kind].name, NAME_SIZE, name);
+        myco_buf_move(&policies->initial[kind].source, &source);
+    }
     myco_buf_free(&path);
     myco_buf_free(&source);
     return status;
@@ -240,7 +264,9 @@ int myco_policies_new(
 void myco_policies_free(struct myco_policies *policies)
 {
     if (!policies) return;
-    for (int kind = 0; kind < MYCO_POLICY_KIND_COUNT; kind++)
+    for (int kind = 0; kind < MYCO_POLICY_KIND_COUNT; kind++) {
         myco_buf_free(&policies->current[kind].source);
+        myco_buf_free(&policies->initial[kind].source);
+    }
     myco_free(policies);
 }

@@ -11,5 +11,7 @@ int myco__policy_ask(int kind, const char *name, struct myco_slice source, struc
 /* Appends {kind, name, doc, options, source} as MessagePack. */
 int myco__policy_describe(
     const char *name, struct myco_slice source, struct myco_buf *out, struct myco_err *err);
+/* The name of the default of a kind, or NULL: nothing asks that kind. */
+const char *myco__policy_default(int kind);
 
 #endif

@@ -222,15 +222,19 @@ int myco__state_open(struct myco__state *state, uv_loop_t *loop, const char *lua
 
 /* ── Closing ── */
 
-/* luv keeps every open handle and every request under way in the registry, under a number. */
+/* luv keeps every open handle and every request under way in the registry, under a number. A handle
+ * is what can be closed; other things of luv (a folder that is being read) don't concern the loop.
+ */
 static bool is_of_luv(lua_State *L, bool *is_handle)
 {
     if (lua_type(L, -1) != LUA_TUSERDATA || !luaL_getmetafield(L, -1, "__name")) return false;
     const char *name = lua_tostring(L, -1);
     bool of_luv = name && strncmp(name, "uv_", 3) == 0;
-    *is_handle = of_luv && strcmp(name, "uv_req") != 0;
+    bool is_request = of_luv && strcmp(name, "uv_req") == 0;
     lua_pop(L, 1);
-    return of_luv;
+    *is_handle = of_luv && !is_request && lua_getfield(L, -1, "is_closing") == LUA_TFUNCTION;
+    if (of_luv && !is_request) lua_pop(L, 1);
+    return is_request || *is_handle;
 }
 
 static void call_method(lua_State *L, const char *method, int results)
@@ -261,7 +265,8 @@ unsigned myco__state_drain(struct myco__state *state)
 {
     unsigned open = 0;
     MYCO_LIST_EACH (node, &state->nodes) open++;
-    myco__state_enter(state, work_drain, &open, NULL);
+    if (myco__state_enter(state, work_drain, &open, NULL))
+        return 0; /* it was logged; don't wait for ever */
     return open;
 }
 

@@ -415,6 +415,11 @@ static void test_set_keeps_the_good_one(void)
     is_int(port.set(MYCO_POLICY_PERSISTENCE, "good", myco_str(plan(PLAN)), &err, port.data), 0,
         "a good one is taken");
     ok(strstr(ask(MYCO_POLICY_PERSISTENCE, world), "every_ms=1000"), "and asked");
+    is_int(port.set(MYCO_POLICY_PERSISTENCE, "", myco_str(""), &err, port.data), 0,
+        "no source: back to the default");
+    ok(strstr(ask(MYCO_POLICY_PERSISTENCE, world), "every_ms=5000"), "which is asked again");
+    is_int(port.set(MYCO_POLICY_PERSISTENCE, "good", myco_str(plan(PLAN)), &err, port.data), 0,
+        "and replaced");
     is_int(port.set(99, "x", myco_str(""), &err, port.data), MYCO_EINVAL, "%s", err.message);
 
     struct myco_buf out = {0};

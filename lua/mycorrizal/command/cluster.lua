@@ -43,11 +43,13 @@ end
 ---@type myco.command[]
 return {
   {
-    name = "nodes", summary = "The members of the cluster, as this node knows them.", args = {}, flags = { json = JSON },
+    name = "nodes", summary = "The members of the cluster, as this node knows them.",
+    args = {}, flags = { json = JSON },
     run = inspect("members", { "name", "addr", "state", "role", "id" }),
   },
   {
-    name = "leaders", summary = "The elections, who holds them, and in which epoch.", args = {}, flags = { json = JSON }, run = leaders,
+    name = "leaders", summary = "The elections, who holds them, and in which epoch.",
+    args = {}, flags = { json = JSON }, run = leaders,
   },
   {
     name = "hyphae", summary = "The shards of all septa and who holds them.", args = {}, flags = { json = JSON },
@@ -55,6 +57,7 @@ return {
   },
   { name = "status", summary = "How this node does.", args = {}, flags = { json = JSON }, run = status },
   {
-    name = "metrics", summary = "The node's metrics, in Prometheus' format.", args = {}, flags = { json = JSON }, run = metrics,
+    name = "metrics", summary = "The node's metrics, in Prometheus' format.",
+    args = {}, flags = { json = JSON }, run = metrics,
   },
 }

@@ -13,7 +13,8 @@ local function publish(context, args)
 end
 
 local function request(context, args, flags)
-  local answer, message, code = context.node.cytoplasm:request(args.subject, args.data or "", { timeout = flags.timeout })
+  local answer, message, code = context.node.cytoplasm:request(
+    args.subject, args.data or "", { timeout = flags.timeout })
   if message then return nil, message, code end
   if type(answer) == "string" then return { value = answer, bytes = answer } end
   return { value = answer }
@@ -45,13 +46,17 @@ local function subscribe(context, args, flags)
   if code ~= "ETIMEDOUT" then return nil, message, code end
   if not flags.timeout then return { items = true } end
   local limit = ("%g s"):format(text.duration_ms(flags.timeout) / 1000)
-  return { items = true, missing = flags.count and ("fewer than %d messages within %s"):format(flags.count, limit) or nil }
+  return {
+    items = true,
+    missing = flags.count and ("fewer than %d messages within %s"):format(flags.count, limit) or nil,
+  }
 end
 
 ---@type myco.command[]
 return {
   {
-    name = "pub", summary = "Publishes a message.", args = { { "subject" }, { "data" } }, flags = { json = JSON }, run = publish,
+    name = "pub", summary = "Publishes a message.",
+    args = { { "subject" }, { "data" } }, flags = { json = JSON }, run = publish,
   },
   {
     name = "sub", summary = "Writes messages as they come: the data of each, a line each.",

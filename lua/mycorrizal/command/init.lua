@@ -1,16 +1,24 @@
--- One-shot commands: what pulse offers to scripts. Each file of this folder returns definitions; the client parses the command line
--- by them, the node runs them.
+-- One-shot commands: what pulse offers to scripts. Each file of this folder returns definitions;
+-- the client parses the command line by them, the node runs them.
+
+---@class myco.flag
+---@field [1] string|false placeholder of its value
+---@field [2] string doc
+---@field integer boolean?
+---@field duration boolean?
+---@field file string? the argument whose place the file's content takes
 
 ---@class myco.command
 ---@field name string one or two words
 ---@field summary string
 ---@field doc string? more, for --help
----@field args { [1]: string, optional: boolean?, file: boolean? }[] in order; `file`: a path (- is stdin) whose content travels
----@field flags table<string, { [1]: string|false, [2]: string, integer: boolean?, duration: boolean? }>? placeholder of its value, doc
+---@field args { [1]: string, optional: boolean?, file: boolean? }[] `file`: its content travels
+---@field flags table<string, myco.flag>?
 ---@field missing string? what exit code 1 means
 ---@field client (fun(context: table, args: table, flags: table): integer)? runs in the client instead
 ---@field run (fun(context: table, args: table, flags: table): table?, string?, string?)?
---- returns {value = for --json, text = for people, bytes = unchanged to stdout, columns = of value's rows, missing = message}
+--- returns {value = for --json, text = for people, bytes = unchanged to stdout, columns = of
+--- value's rows, missing = message}
 
 local text <const> = require "mycorrizal.text"
 
@@ -45,7 +53,9 @@ local function check_flag(definition, name, value)
   local flag = definition.flags and definition.flags[name]
   if not flag then return nil, ("unknown option --%s"):format(name) end
   if not flag[1] then return value == true, ("--%s takes no value"):format(name) end
-  if flag.integer and not math.tointeger(tonumber(value)) then return nil, ("--%s %s: not an integer"):format(name, tostring(value)) end
+  if flag.integer and not math.tointeger(tonumber(value)) then
+    return nil, ("--%s %s: not an integer"):format(name, tostring(value))
+  end
   if flag.duration and not text.parse_duration(tonumber(value) or value) then
     return nil, ("--%s %s: not a duration"):format(name, tostring(value))
   end
@@ -62,14 +72,20 @@ function M.check(definition, args, flags)
   args, flags = args or {}, flags or {}
   for _, argument in ipairs(definition.args) do
     local value = args[argument[1]]
-    if value == nil and not argument.optional then return nil, ("%s: %s is missing"):format(definition.name, argument[1]:upper()) end
-    if value ~= nil and type(value) ~= "string" then return nil, ("%s: %s is no text"):format(definition.name, argument[1]:upper()) end
+    if value == nil and not argument.optional then
+      return nil, ("%s: %s is missing"):format(definition.name, argument[1]:upper())
+    end
+    if value ~= nil and type(value) ~= "string" then
+      return nil, ("%s: %s is no text"):format(definition.name, argument[1]:upper())
+    end
   end
   for name, value in pairs(flags) do
     local ok, message = check_flag(definition, name, value)
     if not ok then return nil, ("%s: %s"):format(definition.name, message) end
     local flag = definition.flags[name]
-    if flag.integer or flag.duration then flags[name] = math.tointeger(tonumber(value)) or tonumber(value) or value end
+    if flag.integer or flag.duration then
+      flags[name] = math.tointeger(tonumber(value)) or tonumber(value) or value
+    end
   end
   return args
 end
@@ -104,7 +120,9 @@ function M.of_words(words)
   if two then return two, 3 end
   if by_name[words[1]] then return by_name[words[1]], 2 end
   for name in pairs(by_name) do
-    if name:match("^(%S+) ") == words[1] then return nil, ("%s: which? See pulse %s --help"):format(words[1], words[1]) end
+    if name:match("^(%S+) ") == words[1] then
+      return nil, ("%s: which? See pulse %s --help"):format(words[1], words[1])
+    end
   end
   return nil, ("there is no command '%s'; pulse --help lists them"):format(words[1])
 end
@@ -118,18 +136,21 @@ end
 function M.parse(definition, words, first)
   local values, flags, at, plain = {}, {}, first, false
   while words[at] do
-    local word, message = words[at], nil
+    local word = words[at]
     if not plain and word == "--" then
       plain = true
     elseif not plain and word:match("^%-%-.") then
-      at, message = take_flag(definition, word, words, at, flags)
-      if not at then return nil, message end
+      local next_at, message = take_flag(definition, word, words, at, flags)
+      if not next_at then return nil, message end
+      at = next_at
     else
       values[#values + 1] = word
     end
     at = at + 1
   end
-  if #values > #definition.args then return nil, ("%s: '%s' is one argument too many"):format(definition.name, values[#definition.args + 1]) end
+  if #values > #definition.args then
+    return nil, ("%s: '%s' is one argument too many"):format(definition.name, values[#definition.args + 1])
+  end
   local args = {}
   for i, argument in ipairs(definition.args) do args[argument[1]] = values[i] end
   local ok, message = M.check(definition, args, flags)
@@ -172,7 +193,8 @@ function M.help(definition)
     lines[#lines + 1] = ("  %-20s %s"):format("--" .. name .. (flag[1] and " " .. flag[1] or ""), flag[2])
   end
   local missing = definition.missing and ("1 %s, "):format(definition.missing) or ""
-  lines[#lines + 1] = ("\nexit status: 0 done, %s2 failed (the reason is on stderr), 3 no node to talk to, 64 wrong usage"):format(missing)
+  local statuses = "\nexit status: 0 done, %s2 failed (see stderr), 3 no node to talk to, 64 wrong usage"
+  lines[#lines + 1] = statuses:format(missing)
   return table.concat(lines, "\n")
 end
 

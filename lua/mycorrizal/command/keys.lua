@@ -63,11 +63,11 @@ end
 local function scan(context, args, flags)
   local septum, message, code = open(context, args)
   if not septum then return nil, message, code end
-  local left, cursor, page = flags.limit or SCAN_LIMIT, nil, nil
+  local left, cursor = flags.limit or SCAN_LIMIT, nil
   while left > 0 and cursor ~= "" do
-    page, cursor, code = septum:page(args.prefix, cursor, { limit = math.min(SCAN_PAGE, left) })
-    if not page then return nil, cursor, code end
-    left = emit_page(context, page, left)
+    local page, next_cursor, failure = septum:page(args.prefix, cursor, { limit = math.min(SCAN_PAGE, left) })
+    if not page then return nil, next_cursor, failure end
+    left, cursor = emit_page(context, page, left), next_cursor
   end
   return { items = true }
 end
@@ -94,7 +94,10 @@ return {
     flags = { json = JSON, ["if-version"] = { "V", "only when this is its version", integer = true } },
     missing = "there is no such key", run = del,
   },
-  { name = "count", summary = "How many keys a septum has.", args = { { "septum" } }, flags = { json = JSON }, run = count },
+  {
+    name = "count", summary = "How many keys a septum has.", args = { { "septum" } }, flags = { json = JSON },
+    run = count,
+  },
   {
     name = "scan", summary = "The keys that begin with PREFIX, and their values: a line each.",
     args = { { "septum" }, { "prefix", optional = true } },

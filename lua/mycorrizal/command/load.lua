@@ -62,7 +62,9 @@ local function load(context, args)
   for _, worker in ipairs(workers) do worker:join() end
   if args.file ~= "-" then file:close() end
   tell(context, state, true)
-  if state.failure then return nil, ("after %d records: %s"):format(state.stored, state.failure[1]), state.failure[2] end
+  if state.failure then
+    return nil, ("after %d records: %s"):format(state.stored, state.failure[1]), state.failure[2]
+  end
   return { value = { stored = state.stored }, text = "" }
 end
 

@@ -10,7 +10,8 @@ end
 
 local function create(context, args, flags)
   local septum, message, code = context.node.mycel:septum(args.name, {
-    kind = flags.kind or "durable", replicas = flags.replicas, ttl = flags.ttl, hyphae = flags.hyphae, level = flags.level,
+    kind = flags.kind or "durable", replicas = flags.replicas, ttl = flags.ttl,
+    hyphae = flags.hyphae, level = flags.level,
   })
   if not septum then return nil, message, code end
   return { value = { name = args.name }, text = "" }
@@ -20,7 +21,8 @@ end
 return {
   { name = "septa", summary = "The septa (buckets) of the cluster.", args = {}, flags = { json = JSON }, run = list },
   {
-    name = "septum create", summary = "Creates a septum; one that is there already, of the same kind, is left as it is.",
+    name = "septum create",
+    summary = "Creates a septum; one that is there already, of the same kind, is left as it is.",
     args = { { "name" } },
     flags = {
       json = JSON,

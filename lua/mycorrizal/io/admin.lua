@@ -8,8 +8,9 @@
 --     → {id, op = "cancel"}                                (ends the request of that id)
 --     ← {id, error = message, code}                        instead of done
 --
--- Without authentication it listens only where nobody but this machine's users can come: on loopback addresses, and on a
--- Unix socket that only the node's user may open. Garbage is answered by an error, and the connection is closed.
+-- Without authentication it listens only where nobody but this machine's users can come: on
+-- loopback addresses, and on a Unix socket that only the node's user may open. Garbage is answered
+-- by an error, and the connection is closed.
 
 local frame <const> = require "mycorrizal.io.frame"
 local requests <const> = require "mycorrizal.requests"
@@ -86,8 +87,12 @@ end
 
 local function start(connection, request)
   local handler = requests[request.op]
-  if not handler then return fail(connection, request.id, ("there is no request '%s'"):format(tostring(request.op)), "ENOTSUP") end
-  if connection.running_count >= REQUESTS_MAX then return fail(connection, request.id, "too many requests at once", "EFULL") end
+  if not handler then
+    return fail(connection, request.id, ("there is no request '%s'"):format(tostring(request.op)), "ENOTSUP")
+  end
+  if connection.running_count >= REQUESTS_MAX then
+    return fail(connection, request.id, "too many requests at once", "EFULL")
+  end
   local running = task.start_guarded(limit_of(request), run, connection, request, handler)
   running.joined = true -- its error is answered, not logged
   connection.running[request.id] = running
@@ -159,7 +164,8 @@ function M.start(node, addresses)
     local address, message, code = stream.parse_address(text)
     local listener
     if address and not is_private(address) then
-      message, code = ("admin address %s: without authentication only loopback addresses are served"):format(text), "EDENIED"
+      message, code = (
+        "admin address %s: without authentication only loopback addresses are served"):format(text), "EDENIED"
     elseif address then
       listener, message, code = stream.listen(text, function(accepted) on_stream(admin, accepted) end)
     end

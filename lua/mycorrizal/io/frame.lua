@@ -14,7 +14,9 @@ M.SIZE_MAX = 16 << 20
 function M.encode(message)
   local body, why, code = msgpack.pack(message)
   if not body then return nil, why, code end
-  if #body > M.SIZE_MAX then return nil, ("the answer has %d bytes, a frame at most %d"):format(#body, M.SIZE_MAX), "ETOOBIG" end
+  if #body > M.SIZE_MAX then
+    return nil, ("the answer has %d bytes, a frame at most %d"):format(#body, M.SIZE_MAX), "ETOOBIG"
+  end
   return string.pack(">s4", body)
 end
 

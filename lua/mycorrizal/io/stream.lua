@@ -15,17 +15,24 @@ Stream.__index = Stream
 local UNREAD_MAX <const> = 1 << 20 -- then reading pauses until somebody took it
 
 local CODES <const> = {
-  ECONNREFUSED = "ENOTCONN", ENOENT = "ENOTCONN", EADDRINUSE = "EADDRINUSE", EADDRNOTAVAIL = "EINVAL", EACCES = "EDENIED",
+  ECONNREFUSED = "ENOTCONN", ENOENT = "ENOTCONN", EADDRINUSE = "EADDRINUSE",
+  EADDRNOTAVAIL = "EINVAL", EACCES = "EDENIED",
   ECANCELED = "ECANCELED", ENAMETOOLONG = "ETOOBIG",
 }
 
--- luv says "ECONNREFUSED: connection refused".
+local SENTENCES <const> = {
+  ECONNREFUSED = "nobody listens there", ENOENT = "there is no such socket", EADDRINUSE = "the address is in use",
+  EACCES = "it is not allowed",
+}
+
+-- luv says "ECONNREFUSED", or "ECONNREFUSED: connection refused".
 local function failure(what, message)
   local name = tostring(message):match("^(%u+)")
-  return nil, ("%s: %s"):format(what, tostring(message)), CODES[name] or "EIO"
+  return nil, ("%s: %s"):format(what, SENTENCES[name] or tostring(message)), CODES[name] or "EIO"
 end
 
---- "HOST:PORT" with a numeric host or localhost, "[IPv6]:PORT", or the path of a Unix socket (with a slash in it).
+--- "HOST:PORT" with a numeric host or localhost, "[IPv6]:PORT", or the path of a Unix socket (with
+--- a slash in it).
 ---@param address string
 ---@return { path: string?, host: string?, port: integer? }?
 ---@return string? message
@@ -37,7 +44,9 @@ function M.parse_address(address)
   if host == "localhost" or host == "" then host = "127.0.0.1" end
   local number = math.tointeger(tonumber(port))
   local numeric = host and (host:match("^%d+%.%d+%.%d+%.%d+$") or host:find(":", 1, true))
-  if not numeric or number > 65535 then return nil, ("'%s' is neither HOST:PORT nor the path of a socket"):format(address), "EINVAL" end
+  if not numeric or number > 65535 then
+    return nil, ("'%s' is neither HOST:PORT nor the path of a socket"):format(address), "EINVAL"
+  end
   return { host = host, port = number }
 end
 
@@ -176,7 +185,7 @@ end
 local function bind(server, address)
   if not address.path then return server:bind(address.host, address.port) end
   local stat = uv.fs_stat(address.path)
-  if stat and stat.type == "socket" then uv.fs_unlink(address.path) end -- the data folder is ours: what lies there is stale
+  if stat and stat.type == "socket" then uv.fs_unlink(address.path) end -- stale: the folder is ours
   local ok, message = server:bind(address.path)
   if ok then uv.fs_chmod(address.path, 384) end -- 0600, before anybody can connect
   return ok, message

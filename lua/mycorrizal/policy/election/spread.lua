@@ -24,14 +24,18 @@ return {
     {
       given = {
         name = "mycel", holder = "b", leaderships = { mycel = "b", nodosum = "b" },
-        candidates = { { id = "a", name = "n1", labels = {}, leads = 0 }, { id = "b", name = "n2", labels = {}, leads = 2 } },
+        candidates = {
+          { id = "a", name = "n1", labels = {}, leads = 0 }, { id = "b", name = "n2", labels = {}, leads = 2 },
+        },
       },
       expect = "b",
     },
     {
       given = {
         name = "mycel", holder = "gone", leaderships = { nodosum = "a" },
-        candidates = { { id = "a", name = "n1", labels = {}, leads = 1 }, { id = "b", name = "n2", labels = {}, leads = 0 } },
+        candidates = {
+          { id = "a", name = "n1", labels = {}, leads = 1 }, { id = "b", name = "n2", labels = {}, leads = 0 },
+        },
       },
       expect = "b",
     },

@@ -60,7 +60,10 @@ return {
       expect = { { "a" }, { "a" } },
     },
     {
-      given = { septum = "carts", hyphae = 64, copies = 2, members = { member("a"), member("b"), member("c") }, current = {} },
+      given = {
+        septum = "carts", hyphae = 64, copies = 2, members = { member("a"), member("b"), member("c") },
+        current = {},
+      },
       expect = function(map)
         local primaries = { a = 0, b = 0, c = 0 }
         for _, ids in ipairs(map) do

@@ -1,0 +1,18 @@
+# bash completion for pulse
+_pulse() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
+  case $previous in
+  --connect | --file) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
+  --kind) words="cache durable" ;;
+  --level) words="memory replicated disk object" ;;
+  septum) words="create" ;;
+  policy) words="list show check apply rollback" ;;
+  apply | check | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
+  show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
+  get | put | del | count | scan)
+    words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
+  *) words="nodes leaders hyphae status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+complete -F _pulse pulse

@@ -267,7 +267,10 @@ void myco__probe_tick(struct myco_swim *swim, uint64_t now_ms)
 void myco__probe_shift(struct myco_swim *swim, uint64_t by_ms)
 {
     for (unsigned i = 0; i < MYCO__PROBES_MAX; i++) {
-        swim->probes[i].ask_due_ms += by_ms;
-        swim->probes[i].end_due_ms += by_ms;
+        struct myco__probe *probe = &swim->probes[i];
+        uint64_t shift_ms = by_ms + (probe->graced ? 0 : swim->timeout_ms);
+        probe->ask_due_ms += shift_ms;
+        probe->end_due_ms += shift_ms;
+        probe->graced = true;
     }
 }

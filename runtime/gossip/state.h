@@ -35,6 +35,7 @@ struct myco__member {
     unsigned transmits;
     struct myco_list suspected; /* in swim->suspects, or alone */
     uint64_t suspected_ms;
+    bool graced; /* got time to be heard after a pause of ours */
     uint64_t accusers[MYCO__ACCUSERS_MAX];
     unsigned accuser_count;
 };
@@ -57,6 +58,7 @@ struct myco__record {
 
 struct myco__probe {
     bool active, asked; /* asked: others were asked to probe for us */
+    bool graced;        /* as a suspect's */
     uint64_t id, generation;
     uint32_t sequence;
     uint64_t ask_due_ms, end_due_ms;

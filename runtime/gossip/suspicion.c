@@ -43,6 +43,7 @@ static void look_into(struct myco_swim *swim, const struct myco__member *member)
 void myco__suspicion_start(struct myco_swim *swim, struct myco__member *member)
 {
     member->suspected_ms = myco_now_ms(swim->env);
+    member->graced = false;
     myco_list_append(&swim->suspects, &member->suspected);
     look_into(swim, member);
     myco__swim_schedule(swim);
@@ -94,6 +95,8 @@ void myco__suspicion_tick(struct myco_swim *swim, uint64_t now_ms)
 void myco__suspicion_shift(struct myco_swim *swim, uint64_t by_ms)
 {
     MYCO_LIST_EACH (link, &swim->suspects) {
-        MYCO_CONTAINER(link, struct myco__member, suspected)->suspected_ms += by_ms;
+        struct myco__member *member = MYCO_CONTAINER(link, struct myco__member, suspected);
+        member->suspected_ms += by_ms + (member->graced ? 0 : swim->timeout_ms);
+        member->graced = true;
     }
 }

@@ -59,8 +59,9 @@ void myco__swim_schedule(struct myco_swim *swim)
     }
 }
 
-/* A timer that fires late means that this process did not run: no answer was heard, none is
- * missing. */
+/* A timer that fires late means that this process did not run. What was sent to it meanwhile lies
+ * in its socket, and is read after the timers: so everybody gets that time again, and, once, some
+ * more to be read. (Once: a loop that is always late must come to an end with its dead, too.) */
 static void notice_pause(struct myco_swim *swim, uint64_t now_ms)
 {
     uint64_t late_ms = now_ms > swim->timer_due_ms ? now_ms - swim->timer_due_ms : 0;

@@ -102,18 +102,28 @@ static void bus_world_free(struct bus_world *world)
     myco_free(world);
 }
 
+/* Not inlined: gcc 12 at -O1 takes the transposed indices of a caller's loop for a null pointer
+ * (its ivopts leaves no base that points-to analysis knows), and then drops the whole loop as
+ * having no effect. */
+__attribute__((noinline)) static void wire_set(
+    struct bus_world *world, unsigned from, unsigned to, bool up)
+{
+    world->wires[from][to].up = up;
+    if (!up) wire_empty(&world->wires[from][to]);
+}
+
 static void connect_one(struct bus_world *world, unsigned a, unsigned b)
 {
-    world->wires[a][b].up = world->wires[b][a].up = true;
+    wire_set(world, a, b, true);
+    wire_set(world, b, a, true);
     myco_bus_peer_up(world->nodes[a].bus, bus_id(b));
     myco_bus_peer_up(world->nodes[b].bus, bus_id(a));
 }
 
 static void disconnect_one(struct bus_world *world, unsigned a, unsigned b)
 {
-    world->wires[a][b].up = world->wires[b][a].up = false;
-    wire_empty(&world->wires[a][b]);
-    wire_empty(&world->wires[b][a]);
+    wire_set(world, a, b, false);
+    wire_set(world, b, a, false);
     myco_bus_peer_down(world->nodes[a].bus, bus_id(b));
     myco_bus_peer_down(world->nodes[b].bus, bus_id(a));
 }

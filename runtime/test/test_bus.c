@@ -250,6 +250,10 @@ static void test_request(void)
     myco_bus_publish(world->nodes[0].bus, myco_str("price.get"), myco_str("7"),
         myco_str("_inbox.100.1"), &receivers, NULL);
     is_int(receivers, 1, "a request finds its service");
+    while (carry(world, 0, 1)) {
+    } /* in the same turn of the asker's loop */
+    is_int(service.count, 1, "which hears of the inbox first");
+    is_int(world->published[1], 1, "and so can answer");
     pump(world);
     is_int(inbox.count, 1, "and the answer its asker");
     is_str(inbox.last, "answer", "as it was said");
@@ -397,6 +401,11 @@ static void test_garbage(void)
     ok(*refused >= head + 2, "so are messages of other types, and from nodes that are not up");
     pump(world);
     is_int(ear.count, 1, "the whole one is delivered");
+    size_t receivers;
+    myco_bus_receive(
+        world->nodes[0].bus, bus_id(1), MYCO_MESSAGE_INTEREST, myco_bytes("\1\2\0\0\0\0\0\0\0", 9));
+    say(world, 0, "a.b", "x", &receivers);
+    is_int(receivers, 0, "a reset is one");
     bus_world_free(world);
 }
 

@@ -2,6 +2,7 @@
  * Would catch: a malformed subject that passes, a pattern that matches what it should not, a value
  * that the trie misses, finds twice or gives out of order, nodes that are pruned too early or
  * never. */
+#include <malloc.h>
 #include <stdint.h>
 
 #include "stream/subjects.h"
@@ -211,11 +212,33 @@ static void test_edges(void)
     myco_trie_free(trie); /* with what is in it */
 }
 
+/* A trie that lives long must not keep what was in it. */
+static void test_memory(void)
+{
+    struct myco_trie *trie = myco_trie_new();
+    char pattern[64];
+    size_t before = mallinfo2().uordblks;
+    if (before == 0) {
+        skip("this allocator does not say what is in use");
+        myco_trie_free(trie);
+        return;
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        snprintf(pattern, sizeof(pattern), "inbox.%u.*.answer.>", i);
+        myco_trie_add(trie, myco_str(pattern), trie);
+        myco_trie_remove(trie, myco_str(pattern), trie);
+    }
+    size_t after = mallinfo2().uordblks;
+    ok(after < before + 20000, "what is removed leaves nothing behind (%zu bytes)", after - before);
+    myco_trie_free(trie);
+}
+
 int main(void)
 {
     test_check();
     test_match();
     test_model();
     test_edges();
+    test_memory();
     return plan_done();
 }

@@ -109,6 +109,52 @@ static void test_long_pause(void)
     world_free(world);
 }
 
+/* Every path to and from one node takes longer than a probe waits. It suspects the others for a
+ * while, until it has learned to wait. */
+static void test_far_away(void)
+{
+    struct world *world = world_new(7, 8);
+    world_start(world);
+    world_converge(world, 5000);
+    struct myco_sim_options options;
+    myco_sim_options_init(&options, 0, 1);
+    struct myco_sim_path path = options.path;
+    path.delay_min_ns = 120 * MYCO_SIM_MS;
+    path.delay_max_ns = 140 * MYCO_SIM_MS;
+    for (unsigned i = 0; i < 8; i++) {
+        if (i == 3) continue;
+        myco_sim_set_path(world->sim, 3, i, &path);
+        myco_sim_set_path(world->sim, i, 3, &path);
+    }
+    myco_sim_run(world->sim, 60000);
+    unsigned suspicions = world->nodes[3].suspicions;
+    ok(suspicions < 60, "a node far away suspects less than at each probe (%u of 300)", suspicions);
+    is_int(world_deaths(world), 0, "and nobody dies");
+    world_free(world);
+}
+
+/* Whatever happened, when it is over all believe the truth. */
+static void test_storm(uint64_t seed)
+{
+    struct world *world = world_new(seed, 9);
+    world_start(world);
+    struct myco_sim_nemesis nemesis = {.until_ms = 60000,
+        .crash_ms = 3000,
+        .partition_ms = 5000,
+        .pause_ms = 2000,
+        .jump_ms = 5000,
+        .loss_ms = 8000};
+    myco_sim_nemesis(world->sim, &nemesis);
+    myco_sim_run(world->sim, 60000);
+    uint64_t ms = world_converge(world, 20000);
+    ok(ms <= 10000, "after storm %llu all believe the truth (%llu ms)", (unsigned long long)seed,
+        (unsigned long long)ms);
+    unsigned deaths = world_deaths(world);
+    myco_sim_run(world->sim, 20000);
+    is_int(world_deaths(world), deaths, "and go on to");
+    world_free(world);
+}
+
 static void test_partition(unsigned count, unsigned side_count)
 {
     struct world *world = world_new(5, count);
@@ -117,7 +163,7 @@ static void test_partition(unsigned count, unsigned side_count)
     uint8_t side[HOSTS_MAX] = {0};
     for (unsigned i = 0; i < side_count; i++) side[i] = 1;
     myco_sim_partition(world->sim, side);
-    myco_sim_run(world->sim, 60000);
+    myco_sim_run(world->sim, 70000); /* not when those who join ask again, each 30 s */
     is_int(myco_swim_count(world->nodes[0].swim, MYCO_MEMBER_ALIVE), side_count,
         "cut into %u and %u: one side is alone", side_count, count - side_count);
     is_int(myco_swim_count(world->nodes[count - 1].swim, MYCO_MEMBER_ALIVE), count - side_count,
@@ -188,6 +234,8 @@ int main(void)
     test_partition(6, 3);
     test_partition(5, 1);
     test_partition(32, 16);
+    test_far_away();
+    for (uint64_t seed = 100; seed < 110; seed++) test_storm(seed);
     test_garbage();
     return plan_done();
 }

@@ -1,6 +1,6 @@
-/* The one replicated log: libraft driven by raft_step(), with our disk, our encoding of its messages, and our timers.
- * This is the only face of libraft: nobody else includes raft.h. Commands are opaque here; the replicated state above
- * (consensus/state.h) gives them meaning. */
+/* The one replicated log: libraft driven by raft_step(), with our disk, our encoding of its
+ * messages, and our timers. This is the only face of libraft: nobody else includes raft.h. Commands
+ * are opaque here; the replicated state above (consensus/state.h) gives them meaning. */
 #ifndef MYCO_CONSENSUS_LOG_H
 #define MYCO_CONSENSUS_LOG_H
 
@@ -20,55 +20,72 @@ struct myco_rlog;
 struct myco_rlog_options {
     struct myco_env *env;
     struct myco_disk *disk;
-    const char *folder;            /* below the disk's root: "consensus" */
+    const char *folder; /* below the disk's root: "consensus" */
     uint64_t self;
-    unsigned election_ms;          /* 0: 150 */
-    unsigned heartbeat_ms;         /* 0: 50 */
-    unsigned snapshot_threshold;   /* entries between snapshots; 0: 1,024 */
-    unsigned snapshot_trailing;    /* entries kept behind one; 0: 256 */
+    unsigned election_ms;        /* 0: 150 */
+    unsigned heartbeat_ms;       /* 0: 50 */
+    unsigned snapshot_threshold; /* entries between snapshots; 0: 1,024 */
+    unsigned snapshot_trailing;  /* entries kept behind one; 0: 256 */
 };
 
+/* All but `send` and the first `restore` come on a turn of the loop of their own, never from inside
+ * a call. None may close the log: defer that. */
 struct myco_rlog_events {
-    /* A message for another server; takes the payload; bulk for snapshots. What can't be sent is dropped. */
+    /* A message for another server; takes the payload; bulk for snapshots. What can't be sent is
+     * dropped. Called from inside of other calls; must not call back. */
     void (*send)(uint64_t to, bool bulk, struct myco_buf *payload, void *data);
     /* A committed command, exactly once and in order. index and term are those of the entry. */
     void (*apply)(uint64_t index, uint64_t term, struct myco_slice command, void *data);
     /* The whole applied state into `out`, and back (also at the start, before any apply). */
     void (*snapshot)(struct myco_buf *out, void *data);
     int (*restore)(uint64_t index, struct myco_slice bytes, struct myco_err *err, void *data);
-    /* Leadership, known leader, or the configuration changed. */
+    /* Leadership, known leader, or the (committed) configuration changed. */
     void (*changed)(void *data);
-    /* As leader: the barrier of this term is committed and applied; grants may be made from now on. */
+    /* As leader: the barrier of this term is committed and applied; grants may be made from now on.
+     */
     void (*established)(uint64_t term, void *data);
-    /* Disk or log failed for good: this node takes no part any more (the message says why). */
+    /* Disk or log failed for good: this node takes no part any more (the message says why). Close
+     * it, and open it anew to load what is on disk. */
     void (*failed)(int status, const char *message, void *data);
     void *data;
 };
 
-/* Loads term, vote, snapshot and entries (blocking), restores and starts. *log is given. ECORRUPT: names file and offset. */
-int myco_rlog_open(const struct myco_rlog_options *options, const struct myco_rlog_events *events, struct myco_rlog **log, struct myco_err *err);
+/* Loads term, vote, snapshot and entries (blocking), restores and starts. *log is given. ECORRUPT:
+ * names file and offset. */
+int myco_rlog_open(const struct myco_rlog_options *options, const struct myco_rlog_events *events,
+    struct myco_rlog **log, struct myco_err *err);
 void myco_rlog_close(struct myco_rlog *log); /* waits for writes in flight; no callback after it */
 bool myco_rlog_empty(const struct myco_rlog *log); /* nothing on disk: never part of a cluster */
-/* Writes the first configuration as entry 1 of term 1, the same bytes on every server; only when empty. */
-int myco_rlog_bootstrap(struct myco_rlog *log, const struct myco_log_server *servers, size_t count, struct myco_err *err);
-void myco_rlog_receive(struct myco_rlog *log, uint64_t from, struct myco_slice payload); /* garbage is dropped and counted */
-/* Leader. 0: it is in the leader's log, and may commit. ENOTLEADER, EFULL (too many uncommitted), ETOOBIG (1 MiB). */
+/* Writes the first configuration as entry 1 of term 1, the same bytes on every server; only when
+ * empty. */
+int myco_rlog_bootstrap(struct myco_rlog *log, const struct myco_log_server *servers, size_t count,
+    struct myco_err *err);
+void myco_rlog_receive(struct myco_rlog *log, uint64_t from,
+    struct myco_slice payload); /* garbage is dropped and counted */
+/* Leader. 0: it goes into the leader's log at the end of this turn, with all others submitted in
+ * it, and may commit. If leadership is lost (`changed`), the outcome is unknown. ENOTLEADER (also
+ * while handing over), ECLOSED (has failed), EFULL (too many uncommitted), ETOOBIG (1 MiB). */
 int myco_rlog_submit(struct myco_rlog *log, struct myco_slice command);
-/* Leader; one at a time: EBUSY. Adding starts as spare or standby; promoting to voter catches up first. MYCO_ROLE_NONE removes.
- * The outcome shows in the configuration (changed). A leader can't demote or remove itself (EINVAL): transfer first. EBUSY
- * until it is established, too; ENOTFOUND: it is not there; EINVAL: no voter would be left, or a voter that was not added first. */
+/* Leader; one at a time: EBUSY. Adding starts as spare or standby; promoting to voter catches up
+ * first. MYCO_ROLE_NONE removes. The outcome shows in the configuration (changed). A leader can't
+ * demote or remove itself (EINVAL): transfer first. EBUSY until it is established, too; ENOTFOUND:
+ * it is not there; EINVAL: no voter would be left, or a voter that was not added first. */
 int myco_rlog_assign(struct myco_rlog *log, uint64_t id, enum myco_role role);
-int myco_rlog_transfer(struct myco_rlog *log, uint64_t to); /* leader: hand over; 0 picks */
+/* Leader: hand over, to 0: to the voter with the longest log. Nothing is taken until that is done,
+ * or an election time-out has passed. ENOTLEADER, EBUSY (already at it), EINVAL (no voter),
+ * ENOTFOUND (there is no other voter). */
+int myco_rlog_transfer(struct myco_rlog *log, uint64_t to);
 /* A voter whose leader is known to be dead need not wait for its election timeout. */
 void myco_rlog_leader_died(struct myco_rlog *log, uint64_t leader);
-uint64_t myco_rlog_leader(const struct myco_rlog *log);  /* 0: unknown */
+uint64_t myco_rlog_leader(const struct myco_rlog *log); /* 0: unknown */
 bool myco_rlog_is_leader(const struct myco_rlog *log);
 bool myco_rlog_is_established(const struct myco_rlog *log); /* leader, and its barrier is applied */
 uint64_t myco_rlog_term(const struct myco_rlog *log);
 uint64_t myco_rlog_commit_index(const struct myco_rlog *log);
 uint64_t myco_rlog_applied_index(const struct myco_rlog *log);
 uint64_t myco_rlog_last_index(const struct myco_rlog *log); /* appended here, committed or not */
-size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max); /* current configuration */
+size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers,
+    size_t max); /* committed configuration */
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id);
 
 #endif

@@ -141,7 +141,8 @@ static void anchor_at_snapshot(struct myco_rlog *log, struct myco__rlog_view *vi
     uint64_t drop = snapshot - view->index;
     if (drop > view->entry_count) drop = view->entry_count;
     view->entry_count -= drop;
-    memmove(view->entries, view->entries + drop, view->entry_count * sizeof *view->entries);
+    if (view->entry_count > 0)
+        memmove(view->entries, view->entries + drop, view->entry_count * sizeof *view->entries);
     view->index = snapshot;
     view->index_term = log->snapshot.term;
 }

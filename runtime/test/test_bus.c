@@ -173,6 +173,28 @@ static void test_queue_full(void)
     bus_world_free(world);
 }
 
+/* One message names at most 128 groups. */
+static void test_many_groups(void)
+{
+    struct bus_world *world = bus_world_new();
+    struct ear ear = {0};
+    char queue[32];
+    connect_all(world);
+    for (unsigned i = 0; i < 130; i++) {
+        snprintf(queue, sizeof(queue), "group-%u", i);
+        listen(world, 1, &ear, "a", queue);
+        if (i != 127) continue;
+        pump(world);
+        is_int(say(world, 0, "a", "x", NULL), 0, "128 groups on one node are served");
+    }
+    pump(world);
+    is_int(ear.count, 128, "each");
+    is_int(say(world, 0, "a", "x", NULL), MYCO_EFULL, "of more it is said that not all are");
+    pump(world);
+    is_int(ear.count, 256, "while 128 are");
+    bus_world_free(world);
+}
+
 /* ── Callbacks that act ─────────────────────────────────────────────────────────────────────── */
 
 struct actor {
@@ -416,6 +438,7 @@ int main(void)
     test_once();
     test_queue();
     test_queue_full();
+    test_many_groups();
     test_unsubscribe_inside(0);
     test_unsubscribe_inside(1);
     test_publish_inside();

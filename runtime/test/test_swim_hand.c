@@ -213,7 +213,7 @@ static void test_pause_of_suspicion(void)
     is_int(state_of(&hand, 2), MYCO_MEMBER_SUSPECT, "silence is suspect");
     const uint8_t *ping = latest(&hand, 2, 1);
     ok(ping, "it is pinged on");
-    run_ms(&hand, 300);
+    run_ms(&hand, 850); /* as gossip, the news was told often enough by now */
     ping = latest(&hand, 2, 1);
     is_int(ping[21], 7, "and told of its suspicion in the ping");
     sleep_ms(&hand, 3000);
@@ -275,6 +275,11 @@ static void test_relay(void)
     answer(&hand, 3);
     const uint8_t *ack = latest(&hand, 2, 3);
     ok(ack && sequence_of(ack) == 1234, "and also what it hears late");
+    hand.sent_count = 0;
+    struct myco_buf again = begin(3);
+    add_probe(&again, 3, sequence_of((const uint8_t *)"\3\0\0\0\0"), 3);
+    give(&hand, 3, &again);
+    ok(!latest(&hand, 2, 3), "but not an answer to nothing");
     hand_close(&hand);
 }
 

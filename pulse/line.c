@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
 
 #include <editline/readline.h>
 
@@ -102,34 +104,47 @@ static int line_buffer(lua_State *L)
     return 2;
 }
 
+/* How many columns the text takes; a byte each when it is not in the locale's encoding. */
+static int columns(const char *text, size_t size)
+{
+    wchar_t wide[1024];
+    char copy[1024];
+    snprintf(copy, sizeof copy, "%.*s", (int)size, text);
+    size_t count = mbstowcs(wide, copy, sizeof wide / sizeof *wide - 1);
+    if (count == (size_t)-1) return (int)strlen(copy);
+    int width = wcswidth(wide, count);
+    return width < 0 ? (int)count : width;
+}
+
+/* Wipes what is shown of prompt and line. libedit's own redrawing takes for granted that the cursor
+ * stands at the beginning of an empty row. */
+static void wipe(void)
+{
+    int rows = 0, width = 0;
+    rl_get_screen_size(&rows, &width);
+    int before = columns(rl_prompt, strlen(rl_prompt)) + columns(rl_line_buffer, (size_t)rl_point);
+    if (width > 0 && before >= width) printf("\033[%dA", before / width);
+    printf("\r\033[J");
+    fflush(stdout);
+}
+
 /* insert(text): at the cursor. */
 static int line_insert(lua_State *L)
 {
     const char *text = luaL_checkstring(L, 1);
     if (!editor.started) return 0;
+    wipe();
     rl_insert_text(text);
     rl_forced_update_display();
     return 0;
 }
 
-/* redisplay(): prompt and line, after something else was written. */
+/* redisplay(): prompt and line, after something else was written below them. */
 static int line_redisplay(lua_State *L)
 {
     (void)L;
     if (editor.started) rl_forced_update_display();
     return 0;
-}
-
-/* interrupt(): empties the line; false when none is being typed. */
-static int line_interrupt(lua_State *L)
-{
-    lua_pushboolean(L, editor.started);
-    if (!editor.started) return 1;
-    printf("^C\n");
-    fflush(stdout);
-    rl_replace_line("", 0);
-    rl_forced_update_display();
-    return 1;
 }
 
 static int line_add_history(lua_State *L)
@@ -160,9 +175,8 @@ int pulse_open_line(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"start", line_start}, {"stop", line_stop},
         {"read", line_read}, {"buffer", line_buffer}, {"insert", line_insert},
-        {"redisplay", line_redisplay}, {"interrupt", line_interrupt},
-        {"add_history", line_add_history}, {"read_history", line_read_history},
-        {"write_history", line_write_history}, {NULL, NULL}};
+        {"redisplay", line_redisplay}, {"add_history", line_add_history},
+        {"read_history", line_read_history}, {"write_history", line_write_history}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

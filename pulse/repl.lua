@@ -113,39 +113,54 @@ local function complete(client)
   end
 end
 
--- One line, with Tab on the way; nil at Ctrl-D.
-local function read_line(client, prompt)
+-- What happens next: "input", or "interrupt" (Ctrl-C).
+local function next_event(state)
+  local stop
+  local event = task.await(function(callback)
+    state.interrupt = function() callback("interrupt") end
+    stop = tty.watch_input(function() callback("input") end)
+    return true
+  end)
+  state.interrupt = nil
+  stop()
+  return event
+end
+
+-- One line, with Tab on the way; false at Ctrl-C, nil at Ctrl-D.
+local function read_line(state, prompt)
   line.start(prompt)
   while true do
-    local stop
-    task.await(function(callback)
-      stop = tty.watch_input(callback)
-      return true
-    end)
-    stop()
+    if next_event(state) == "interrupt" then
+      line.stop()
+      io.stdout:write("^C\n")
+      return false
+    end
     local event, text = line.read()
     if event == "line" then return text end
     if event == "end" then return nil end
-    if event == "tab" then complete(client) end
+    if event == "tab" then complete(state.client) end
   end
 end
 
-local function read_chunk(client, name)
+-- Lines until they make a whole; "" when that was given up.
+local function read_chunk(state, name)
   local prompt = name .. "> "
-  local code = read_line(client, prompt)
-  while code and M.is_incomplete(code) and code:match("%S") do
-    local more = read_line(client, (" "):rep(#prompt - 3) .. ".. ")
+  local code = read_line(state, prompt)
+  while code and code:match("%S") and M.is_incomplete(code) do
+    local more = read_line(state, (" "):rep(#prompt - 3) .. ".. ")
     if not more then return "" end
     code = code .. "\n" .. more
   end
+  if code == false then return "" end
   return code
 end
 
-local function converse(client, name)
+local function converse(state, name)
+  local client = state.client
   local history = history_file()
   if history then line.read_history(history, HISTORY_MAX) end
   while true do
-    local code = read_chunk(client, name)
+    local code = read_chunk(state, name)
     if not code or code:match("^%s*exit%s*$") then break end
     if code:match("%S") then
       line.add_history(code)
@@ -169,10 +184,11 @@ function M.run(client)
     return 3
   end
   print(banner)
+  local state = { client = client }
   local stop = tty.watch_interrupt(function()
-    if not line.interrupt() then client:cancel() end
+    if state.interrupt then state.interrupt() else client:cancel() end
   end)
-  local status = converse(client, name)
+  local status = converse(state, name)
   stop()
   line.stop()
   return status

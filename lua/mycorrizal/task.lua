@@ -51,10 +51,13 @@ local function schedule(task, ...)
   if ready_count == 1 then loop.defer(run_ready) end
 end
 
--- A task in a guard is suspended when its slice of time is over, and ended after its deadline.
+-- A task in a guard is suspended when its slice of time is over, and ended after its deadline, or
+-- when it was cancelled and does not come to a checkpoint.
 local function arm(task)
   local guard = task.guard
-  if guard then core.guard(task.co, SLICE_MS, guard.ends_ms - loop.now_ms()) end
+  if not guard then return end
+  local left_ms = task.cancelled and task.shields == 0 and SLICE_MS or guard.ends_ms - loop.now_ms()
+  core.guard(task.co, SLICE_MS, left_ms)
 end
 
 function resume(task, ...)
@@ -212,7 +215,8 @@ end
 
 -- A guarded task past its deadline may not run another instruction: not even to wait for its children.
 function end_hard(task, message)
-  task.status, task.error, task.traceback = "failed", message, debug.traceback(task.co, tostring(message))
+  task.status, task.error = task.cancelled and "cancelled" or "failed", message
+  task.traceback = debug.traceback(task.co, tostring(message))
   cancel_children(task)
   tell_end(task)
 end

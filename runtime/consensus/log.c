@@ -75,6 +75,7 @@ void myco_rlog_close(struct myco_rlog *log)
     if (log->raft_open) {
         myco_timer_stop(&log->timer);
         myco_timer_stop(&log->died.timer);
+        myco_timer_stop(&log->notice.timer);
     }
     myco_defer_cancel(&log->pump);
     MYCO_LIST_EACH (link, &log->ios) {

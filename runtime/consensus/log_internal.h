@@ -245,6 +245,13 @@ struct myco_rlog {
         uint64_t leader, term, at_ms;
     } died;
 
+    struct {
+        struct myco_timer timer;
+        struct {
+            uint64_t id, index;
+        } told[MYCO__RLOG_SERVERS_MAX]; /* as leader: the commits that each was told of */
+    } notice;
+
     struct myco_deferred pump;
     bool pump_queued;
     struct {
@@ -278,6 +285,11 @@ void myco__rlog_pump_later(struct myco_rlog *log);
 void myco__rlog_member_settle(struct myco_rlog *log);
 bool myco__rlog_handing_over(const struct myco_rlog *log); /* takes nothing new */
 void myco__rlog_died_init(struct myco_rlog *log);
+
+/* raft_notice.c */
+void myco__rlog_notice_init(struct myco_rlog *log);
+void myco__rlog_notice_settle(struct myco_rlog *log);
+void myco__rlog_notice_sent(struct myco_rlog *log, uint64_t to, uint64_t commit, uint64_t last);
 
 /* raft_snapshot.c */
 void myco__rlog_snapshot_maybe(struct myco_rlog *log);

@@ -88,6 +88,7 @@ void myco__rlog_fail(struct myco_rlog *log, int status, const char *format, ...)
     log->established = false;
     myco_timer_stop(&log->timer);
     myco_timer_stop(&log->died.timer);
+    myco_timer_stop(&log->notice.timer);
     MYCO_ERROR(log->env->log, "consensus", "the log has failed", "error=%s reason=\"%s\"",
         myco_errname(status), log->failure);
     myco__rlog_pump_later(log);
@@ -155,6 +156,7 @@ static void send_append(struct myco_rlog *log, uint64_t to, const struct raft_ap
         size_t count = fill_entries(log, &view, left, stop);
         if (count == 0 && left > 0 && view.index != args->prev_log_index) return;
         myco__rlog_send(log, to, false, &view);
+        myco__rlog_notice_sent(log, to, view.commit, view.index + count);
         if (count == 0) return;
         view.index += count;
         view.index_term = entries[count - 1].term;
@@ -242,6 +244,7 @@ static void leadership(struct myco_rlog *log)
     log->promoting = 0;
     log->handover.to = 0;
     memset(log->snapshot.sent, 0, sizeof log->snapshot.sent);
+    memset(log->notice.told, 0, sizeof log->notice.told);
 }
 
 static void carry_out(struct myco_rlog *log, struct raft_update *update)
@@ -343,6 +346,7 @@ void myco__rlog_settle(struct myco_rlog *log)
     if (log->failed == 0) myco__rlog_member_settle(log);
     if (log->failed != 0) return;
     arm_timer(log);
+    myco__rlog_notice_settle(log);
     myco__rlog_store_pump(log);
     MYCO_METRIC_SET(log->env->metrics, RAFT_TERM, raft_current_term(&log->raft));
     MYCO_METRIC_SET(log->env->metrics, RAFT_COMMIT, raft_commit_index(&log->raft));
@@ -488,6 +492,7 @@ int myco__rlog_start(struct myco_rlog *log, struct myco_err *err)
     if ((status = init_raft(log)) != 0) return myco_err(err, status, "start libraft");
     myco_timer_init(&log->timer, log->env, on_timeout, log);
     myco__rlog_died_init(log);
+    myco__rlog_notice_init(log);
 
     struct raft_snapshot_metadata metadata = {.index = log->snapshot.index,
         .term = log->snapshot.term,

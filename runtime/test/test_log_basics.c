@@ -85,6 +85,54 @@ static void keeps_its_limits(void)
     world_free(&world);
 }
 
+static bool all_have(struct world *world, void *data)
+{
+    for (size_t i = 0; i < world->count; i++)
+        if (world->servers[i].commands < *(uint64_t *)data) return false;
+    return true;
+}
+
+static bool leader_has(struct world *world, void *data)
+{
+    return world_leader(world)->commands >= *(uint64_t *)data;
+}
+
+/* In an idle cluster the next message would be a heartbeat, up to 50 ms later. */
+static void tells_followers_at_once(void)
+{
+    struct world world;
+    world_init(&world, 3, 29);
+    world_bootstrap(&world, 3);
+    ok(world_commit(&world, 5), "three voters");
+    uint64_t worst_ns = 0, commands = 5;
+    for (int i = 0; i < 100; i++) {
+        world_run(&world, world_random(&world, 60));
+        commands++;
+        (void)world_submit(&world, "x");
+        if (!world_until(&world, leader_has, &commands, 1000)) break;
+        uint64_t began_ns = world.now_ns;
+        if (!world_until(&world, all_have, &commands, 1000)) break;
+        if (world.now_ns - began_ns > worst_ns) worst_ns = world.now_ns - began_ns;
+    }
+    is_int(commands, 105, "100 commands, one at a time");
+    ok(worst_ns < 6 * MS, "followers apply at most %.1f ms after the leader",
+        (double)worst_ns / 1e6);
+
+    /* … and who is only slow is not sent everything again */
+    static uint8_t command[200];
+    struct server *leader = world_leader(&world);
+    world.servers[leader == &world.servers[0] ? 1 : 0].disk.slow_ns = 15 * MS;
+    uint64_t bytes = world.sent_bytes;
+    for (int i = 0; i < 1000; i++) {
+        (void)myco_rlog_submit(leader->log, myco_bytes(command, sizeof command));
+        world_run(&world, 1);
+    }
+    ok(world.sent_bytes - bytes < 1000 * sizeof command * 5, "1,000 commands cost %d bytes each",
+        (int)((world.sent_bytes - bytes) / 1000));
+    is_str(world.violation, "", "no rule was broken");
+    world_free(&world);
+}
+
 int main(void)
 {
     forms_and_commits(1);
@@ -92,5 +140,6 @@ int main(void)
     forms_and_commits(5);
     refuses();
     keeps_its_limits();
+    tells_followers_at_once();
     return plan_done();
 }

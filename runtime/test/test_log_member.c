@@ -141,6 +141,7 @@ static void new_voter_does_not_know(void)
     ok(world_commit(&world, 3), "… that follows");
     struct server *leader = world_leader(&world);
     size_t at = (size_t)(leader - world.servers);
+    world_run(&world, 20); /* the leader hears that it has everything */
     world_isolate(&world, 2, true);
     is_int(myco_rlog_assign(leader->log, 3, MYCO_ROLE_VOTER), 0, "the standby is promoted");
     struct wanted wanted = {3, MYCO_ROLE_VOTER};

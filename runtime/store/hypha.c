@@ -35,6 +35,7 @@ struct myco_hypha *myco_hypha_new(
 
 static void step_down(struct myco_hypha *hypha)
 {
+    hypha->serving = false; /* who is answered now may write again at once */
     myco__hypha_answer_lost(hypha);
     myco__pending_free(hypha);
     myco__hypha_members_free(hypha);
@@ -193,11 +194,16 @@ static void take_role(struct myco_hypha *hypha, bool fresh)
 {
     const struct myco_set *set = &hypha->set;
     enum myco__role role = role_in(hypha, set);
+    fresh = fresh || (role == MYCO__ROLE_PRIMARY && hypha->role != role);
+    if (role == MYCO__ROLE_PRIMARY && fresh && myco__log_last_epoch(&hypha->log) >= set->epoch) {
+        MYCO_ERROR(hypha->env->log, "hypha", "can't lead: the log has records of that epoch",
+            "epoch=%llu", (unsigned long long)set->epoch);
+        hypha->deposed = set->epoch;
+        role = MYCO__ROLE_BACKUP;
+    }
     if (hypha->role == MYCO__ROLE_PRIMARY && role != MYCO__ROLE_PRIMARY) step_down(hypha);
-    bool promoted = hypha->role != role;
     hypha->role = role;
     if (role == MYCO__ROLE_PRIMARY) {
-        fresh = fresh || promoted;
         set_leader(hypha, 0, 0);
         myco__hypha_members_configure(hypha, fresh);
         if (!fresh) return;
@@ -225,6 +231,7 @@ void myco_hypha_configure(struct myco_hypha *hypha, const struct myco_set *set)
     hypha->set = *set;
     hypha->sealed = false;
     hypha->proposed = false;
+    hypha->propose_wait_ms = hypha->propose_at_ms = 0;
     if (set->epoch >= hypha->epoch) {
         /* a primary's message may have brought the epoch before consensus did */
         bool fresh =
@@ -239,7 +246,12 @@ void myco_hypha_refused(struct myco_hypha *hypha)
 {
     if (!hypha->proposed) return;
     hypha->proposed = false;
-    hypha->propose_at_ms = myco_now_ms(hypha->env) + hypha->options.lag_ms / 3;
+    uint64_t wait_ms =
+        hypha->propose_wait_ms * 2; /* consensus may have its reasons: ever more rarely */
+    if (wait_ms < hypha->options.lag_ms / 3) wait_ms = hypha->options.lag_ms / 3;
+    if (wait_ms > MYCO__PROPOSE_WAIT_MS_MAX) wait_ms = MYCO__PROPOSE_WAIT_MS_MAX;
+    hypha->propose_wait_ms = wait_ms;
+    hypha->propose_at_ms = myco_now_ms(hypha->env) + wait_ms;
     for (size_t i = 0; i < hypha->member_count; i++) {
         hypha->members[i]->counted = hypha->members[i]->proposed = false;
     }

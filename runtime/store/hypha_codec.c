@@ -102,6 +102,7 @@ static int record_parse(struct myco__record *record)
     if ((key_size == 0) != (op == MYCO_OP_NOOP)) return MYCO_EPROTO;
     if (value_size > 0 && op != MYCO_OP_PUT) return MYCO_EPROTO;
     if (record->epoch == 0 || record->offset == 0) return MYCO_EPROTO;
+    if (record->offset > MYCO__OFFSET_MAX) return MYCO_EPROTO;
     return record->commit <= record->offset ? 0 : MYCO_EPROTO;
 }
 

@@ -17,23 +17,26 @@
 #include "base/list.h"
 #include "store/hypha.h"
 
-#define MYCO__MEMBERS_MAX      (2 * MYCO_COPIES_MAX)
-#define MYCO__APPEND_SIZE_MAX  (256u * 1024)  /* of one APPEND; a single larger record goes alone */
-#define MYCO__WINDOW_SIZE      (1024u * 1024) /* sent to one member and not acknowledged */
-#define MYCO__WINDOW_RECORDS   4096u
-#define MYCO__WINDOW_MESSAGES  64u
-#define MYCO__PIECE_SIZE_MAX   (256u * 1024) /* of one PIECE of a state */
-#define MYCO__PIECES_MAX       4u            /* in flight to one member */
-#define MYCO__EPOCHS_MAX       1024u /* entries kept of the list of epochs; older ones are forgotten */
-#define MYCO__EPOCHS_SENT_MAX  64u /* of these, in one END */
-#define MYCO__TAIL_SIZE_MAX    (256u * 1024)
-#define MYCO__PENDING_SIZE_MAX (16u * 1024 * 1024)
-#define MYCO__LAG_MS           1500u
-#define MYCO__TELL_MS          50u  /* after which an idle backup is told the newest commit */
-#define MYCO__ASK_MS           200u /* between two requests for a resend */
+#define MYCO__MEMBERS_MAX         (2 * MYCO_COPIES_MAX)
+#define MYCO__APPEND_SIZE_MAX     (256u * 1024) /* of one APPEND; a single larger record goes alone */
+#define MYCO__WINDOW_SIZE         (1024u * 1024) /* sent to one member and not acknowledged */
+#define MYCO__WINDOW_RECORDS      4096u
+#define MYCO__WINDOW_MESSAGES     64u
+#define MYCO__PIECE_SIZE_MAX      (256u * 1024) /* of one PIECE of a state */
+#define MYCO__PIECES_MAX          4u            /* in flight to one member */
+#define MYCO__EPOCHS_MAX          1024u /* entries kept of the list of epochs; older ones are forgotten */
+#define MYCO__EPOCHS_SENT_MAX     64u /* of these, in one END */
+#define MYCO__TAIL_SIZE_MAX       (256u * 1024)
+#define MYCO__PENDING_SIZE_MAX    (16u * 1024 * 1024)
+#define MYCO__LAG_MS              1500u
+#define MYCO__PROPOSE_WAIT_MS_MAX 30000u
+#define MYCO__TELL_MS             50u  /* after which an idle backup is told the newest commit */
+#define MYCO__ASK_MS              200u /* between two requests for a resend */
 /* At level MEMORY a new primary may lack acknowledged records (the unsent tail). It begins that far
  * above its own end, so that no version of the lost ones is given to another value. */
 #define MYCO__MEMORY_SKIP (1ull << 24)
+
+#define MYCO__OFFSET_MAX (1ull << 62) /* so that no sum of offsets overflows */
 
 /* Journal kinds; numbers are for ever. */
 enum { MYCO__KIND_RECORD = 1, MYCO__KIND_CUT = 2, MYCO__KIND_RESET = 3 };
@@ -154,10 +157,10 @@ struct myco_hypha {
     size_t member_count;
     uint64_t noop; /* offset of the record that began the epoch; 0: not yet written */
     bool serving, sealed;
-    bool proposed; /* not answered yet */
-    uint64_t propose_at_ms;
-    uint64_t session;            /* the last one begun */
-    struct myco__record **index; /* the latest pending record of a key */
+    bool proposed;                           /* not answered yet */
+    uint64_t propose_at_ms, propose_wait_ms; /* after a refusal */
+    uint64_t session;                        /* the last one begun */
+    struct myco__record **index;             /* the latest pending record of a key */
     size_t index_size, index_count;
     struct myco_buf copy; /* the state, while members are given it */
     uint64_t copy_offset;
@@ -252,11 +255,14 @@ void myco__hypha_members_configure(struct myco_hypha *hypha, bool fresh);
 void myco__hypha_members_free(struct myco_hypha *hypha);
 struct myco__member *myco__member_of(struct myco_hypha *hypha, uint64_t node);
 void myco__hypha_members_commit(struct myco_hypha *hypha);
-void myco__hypha_members_acked(struct myco_hypha *hypha, struct myco__member *member, uint64_t acked);
+void myco__hypha_members_acked(
+    struct myco_hypha *hypha, struct myco__member *member, uint64_t acked);
 void myco__hypha_members_propose(struct myco_hypha *hypha, uint64_t now_ms);
-bool myco__hypha_members_have(const struct myco_hypha *hypha); /* every in-sync one has the whole log */
+bool myco__hypha_members_have(
+    const struct myco_hypha *hypha); /* every in-sync one has the whole log */
 bool myco__hypha_members_idle(const struct myco_hypha *hypha);
-void myco__hypha_members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
+void myco__hypha_members_tick(
+    struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
 uint64_t myco__hypha_members_need(
     const struct myco_hypha *hypha); /* records above it are still to be sent */
 

@@ -97,7 +97,8 @@ bool myco__hypha_members_have(const struct myco_hypha *hypha)
     return acked_by_all(hypha) >= hypha->log.last;
 }
 
-void myco__hypha_members_acked(struct myco_hypha *hypha, struct myco__member *member, uint64_t acked)
+void myco__hypha_members_acked(
+    struct myco_hypha *hypha, struct myco__member *member, uint64_t acked)
 {
     if (acked <= member->acked) return;
     member->acked = acked;
@@ -163,7 +164,8 @@ static bool propose_expand(struct myco_hypha *hypha)
 }
 
 /* Whether a joining member is counted. Not one that is proposed: that is for consensus to say. */
-void myco__hypha_members_tick(struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms)
+void myco__hypha_members_tick(
+    struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms)
 {
     if (!member->joining || member->proposed) return;
     bool streams = member->stage == MYCO__STAGE_STREAM && !member->start_owed;

@@ -259,8 +259,8 @@ static void receive_ack(
 void myco__member_receive(struct myco_hypha *hypha, struct myco__member *member,
     const struct myco__head *head, struct myco_reader *reader)
 {
-    if (head->kind == MYCO__ASK) {
-        bool talking = member->stage == MYCO__STAGE_STREAM || member->stage == MYCO__STAGE_COPY;
+    if (head->kind == MYCO__ASK) { /* our HELLO too was lost, where it came before its set did */
+        bool talking = member->stage != MYCO__STAGE_LOST && member->stage != MYCO__STAGE_GREET;
         if (talking) myco__member_greet(hypha, member);
         return;
     }

@@ -265,6 +265,7 @@ static int check_restore(const struct myco_hypha *hypha, uint64_t offset, struct
 {
     const struct myco__log *log = &hypha->log;
     if (offset < log->last) return myco_err(err, MYCO_EINVAL, "a restore never goes back");
+    if (offset > MYCO__OFFSET_MAX) return myco_err(err, MYCO_EINVAL, "offset is too large");
     if (!started(hypha)) return 0;
     bool alone = hypha->role == MYCO__ROLE_PRIMARY && hypha->member_count == 0;
     if (!alone) return myco_err(err, MYCO_ENOTLEADER, "a restore is for the only member");

@@ -126,6 +126,7 @@ static int read_head(struct myco__staging *staging, struct myco_reader *at)
     staging->tail_left = myco_read_u32(&reader);
     uint16_t epochs = myco_read_u16(&reader);
     if (format != FORMAT || epochs > MYCO__EPOCHS_MAX) return MYCO_EPROTO;
+    if (log->applied > MYCO__OFFSET_MAX) return MYCO_EPROTO;
     if (myco_read_left(&reader) < epochs * (size_t)EPOCH_SIZE) return MORE;
     for (uint16_t i = 0; i < epochs; i++) {
         int rc = read_epoch(log, &reader);

@@ -161,22 +161,27 @@ static void test_copy(void)
     join(world, 1);
     unsigned before = world->nodes[0].sent_bulk;
     struct myco_table *table = myco_hypha_table(world->nodes[1].hypha);
-    while (world->copies == 0 && world->now_ns < 60000 * MS) {
-        uint64_t flying = world->nodes[0].hypha->member_count
-                              ? world->nodes[0].hypha->members[0]->copy_sent -
-                                    world->nodes[0].hypha->members[0]->copy_acked
-                              : 0;
-        if (flying > MYCO__PIECES_MAX * MYCO__PIECE_SIZE_MAX)
+    until_copying(world);
+    world->nodes[1].journal_error = MYCO_EFULL; /* it takes its time, and writes go on */
+    for (unsigned i = 0; i < 20; i++) {
+        const struct myco__member *member = world->nodes[0].hypha->members[0];
+        uint64_t flying = member->copy_sent - member->copy_acked;
+        if (flying > MYCO__PIECES_MAX * MYCO__PIECE_SIZE_MAX) {
             world_violation(world, "too much in flight");
-        if (world->nodes[0].hypha->log.applied % 3 == 0) world_put(world, 0, 0);
-        world_run(world, 1);
+        }
+        world_put(world, 0, i % 2);
+        world_run(world, 10);
     }
+    world->nodes[1].journal_error = 0;
+    unsigned greeted = world->nodes[0].sent[MYCO__HELLO];
+    world_run(world, 300);
     unsigned pieces = world->nodes[0].sent_bulk - before;
-    ok(pieces >= 18 && pieces < 24, "5 MB are sent in pieces: %u", pieces);
+    ok(pieces >= 22 && pieces < 40, "5.6 MB are sent in pieces: %u", pieces);
     ok(myco_hypha_table(world->nodes[1].hypha) != table, "the table was swapped at the end");
     world_run(world, 1000);
     is_int(world->nodes[0].hypha->copy.size, 0, "the primary's buffer is gone");
-    is_int(world->copies, 1, "once, though writes went on");
+    is_int(world->copies, 1, "it was sent once, though writes went on");
+    is_int(world->nodes[0].sent[MYCO__HELLO], greeted, "in one session");
     check_end(world, "copy");
 }
 
@@ -296,6 +301,60 @@ static void test_lost_messages(void)
     }
 }
 
+/* The same in a set at rest: nothing else comes that would show the gap. */
+static void test_lost_last(unsigned kind)
+{
+    struct world *world = some(2, MYCO_LEVEL_DISK, 0);
+    world_put(world, 0, 1);
+    world_run(world, 500);
+    world->drop_kind = kind;
+    uint64_t token = world_put(world, 0, 1);
+    world_run(world, 1200);
+    ok(world_done(world, token, 0), "the last message %u was lost: it is sent again", kind);
+    is_int(world->drop_kind, 0, "one was lost");
+    is_int(world->set.in_sync_count, 2, "the set is what it was");
+    check_end(world, "lost last message");
+}
+
+/* What was on its way to the disk when the log was cut says nothing about what is there now. */
+static void test_cut_durable(void)
+{
+    struct world *world = some(3, MYCO_LEVEL_DISK, 0);
+    world_isolate(world, 0);
+    world->nodes[0].frozen = true;
+    for (unsigned i = 0; i < 5; i++) world_put(world, 0, i);
+    world_run(world, 20);
+    uint64_t old_sequence = world->nodes[0].sequence;
+    world_primary(world, 1);
+    world->nodes[0].cut_off = false;
+    world_mend(world, 0, 1);
+    world_configure(world);
+    world_run(world, 300);
+    struct myco_hypha *hypha = world->nodes[0].hypha;
+    is_int(hypha->log.last, 2, "the tail is cut, and another record is there");
+    is_int(hypha->log.durable, 1, "which is not durable");
+    myco_hypha_durable(hypha, old_sequence);
+    is_int(hypha->log.durable, 1, "also not when the former ones are");
+    world->nodes[0].frozen = false;
+    world_mend(world, 0, 2);
+    check_end(world, "durable after a cut");
+    world = some(3, MYCO_LEVEL_DISK, 0);
+    world_isolate(world, 0);
+    for (unsigned i = 0; i < 5; i++) world_put(world, 0, i);
+    world_run(world, 100);
+    is_int(world->nodes[0].hypha->log.durable, 6, "a tail that is durable");
+    world_primary(world, 1);
+    world_mend(world, 0, 1);
+    world->nodes[0].cut_off = false;
+    world->nodes[0].frozen = true;
+    world_configure(world);
+    world_run(world, 300);
+    is_int(world->nodes[0].hypha->log.durable, 1, "is not any more when it is cut");
+    world->nodes[0].frozen = false;
+    world_mend(world, 0, 2);
+    check_end(world, "durable before a cut");
+}
+
 /* Whatever allocation fails, on whichever node: later everything is as if it had not. */
 static void test_no_memory(bool copies)
 {
@@ -375,6 +434,9 @@ int main(void)
     test_copy_snapshot();
     test_journal_full();
     test_lost_messages();
+    test_lost_last(MYCO__APPEND);
+    test_lost_last(MYCO__ACK);
+    test_cut_durable();
     test_no_memory(false);
     test_no_memory(true);
     test_memory_gap();

@@ -101,16 +101,18 @@ static void test_deposed(bool by_configure)
     struct world *world = three(MYCO_LEVEL_DISK);
     uint64_t first = world_put(world, 0, 1);
     world_run(world, 200);
-    if (by_configure)
-        world->nodes[1].send_error = MYCO_EFULL; /* nothing is acknowledged */
-    else
-        world->nodes[0].cut_off = true; /* it can't know */
     uint64_t pending = 0;
-    if (by_configure) pending = world_put(world, 0, 1);
-    if (by_configure) world_run(world, 5);
-    world->nodes[1].send_error = 0;
+    if (by_configure) {
+        world->nodes[1].frozen = true; /* nothing is acknowledged */
+        pending = world_put(world, 0, 1);
+    } else {
+        world->nodes[0].cut_off = true; /* it can't know */
+    }
     world_primary(world, 1);
-    if (!by_configure) {
+    if (by_configure) {
+        world_run(world, 15);
+        world->nodes[1].frozen = false;
+    } else {
         world_cut(world, 0, 1);
         world_run(world, 15); /* the others follow the new epoch */
         ok(myco_hypha_serving(world->nodes[0].hypha), "the old primary believes that it leads");
@@ -122,7 +124,16 @@ static void test_deposed(bool by_configure)
     ok(!myco_hypha_serving(world->nodes[0].hypha), "the old primary stopped");
     uint64_t late = world_put(world, 0, 1);
     is_int(world_op(world, late)->status, MYCO_ENOTLEADER, "and takes no more writes");
-    if (!by_configure) ok(world->nodes[0].hypha->deposed == 1, "because it was refused");
+    if (!by_configure) {
+        ok(world->nodes[0].hypha->deposed == 1, "because it was refused");
+        struct myco_set late_set = *myco_hypha_set(world->nodes[0].hypha);
+        late_set.version++;
+        myco_hypha_configure(world->nodes[0].hypha, &late_set);
+        world_run(world, 300);
+        ok(!myco_hypha_serving(world->nodes[0].hypha), "a late set of its epoch changes nothing");
+        late = world_put(world, 0, 1);
+        is_int(world_op(world, late)->status, MYCO_ENOTLEADER, "it takes no writes");
+    }
     world_heal(world);
     world_run(world, 1000);
     ok(world_serving(world) == &world->nodes[1], "the new primary serves");

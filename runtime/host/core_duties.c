@@ -15,9 +15,35 @@ struct myco_campaign {
     void *data;
     bool told, held; /* what was said last */
     uint64_t epoch, leader_id;
-    uint64_t released; /* epoch that was given up on the leader's wish */
     struct myco_deferred later;
 };
+
+/* An election that this node said that it gives up. From then on it holds it no more, whatever its
+ * own log still says: the next holder may have been told before this node hears of it. */
+struct given_up {
+    struct myco_list link; /* core->given_up */
+    struct myco_core *core;
+    char name[MYCO_STATE_NAME_MAX + 1];
+    uint8_t kind;   /* RESIGN or RELEASE */
+    uint64_t epoch; /* RELEASE: of that */
+    bool sent;
+};
+
+static bool gives_up(const struct myco_core *core, const char *name)
+{
+    MYCO_LIST_EACH (item, &core->given_up)
+        if (strcmp(MYCO_CONTAINER(item, struct given_up, link)->name, name) == 0) return true;
+    return false;
+}
+
+static bool resigns(const struct myco_core *core, const char *name)
+{
+    MYCO_LIST_EACH (item, &core->given_up) {
+        const struct given_up *given_up = MYCO_CONTAINER(item, struct given_up, link);
+        if (given_up->kind == MYCO_COMMAND_RESIGN && strcmp(given_up->name, name) == 0) return true;
+    }
+    return false;
+}
 
 bool core_duty_held(struct myco_core *core, const char *name, uint64_t *epoch)
 {
@@ -28,6 +54,7 @@ bool core_duty_held(struct myco_core *core, const char *name, uint64_t *epoch)
     if (core->leaving || !core->joined ||
         (election->wanted && election->wanted != core->identity.id))
         return false;
+    if (gives_up(core, name)) return false;
     *epoch = election->epoch;
     return myco_lease_valid(core->lease);
 }
@@ -57,13 +84,92 @@ static void tell(struct myco_campaign *campaign)
     campaign->cb(&duty, campaign->data);
 }
 
+static bool campaigned(const struct myco_core *core, const char *name)
+{
+    MYCO_LIST_EACH (item, &core->campaigns)
+        if (strcmp(MYCO_CONTAINER(item, struct myco_campaign, link)->name, name) == 0) return true;
+    return false;
+}
+
+/* ── giving up ── */
+
+static void give_up(struct myco_core *core, uint8_t kind, const char *name, uint64_t epoch);
+
+static void stood(const struct myco_command_result *result, void *data)
+{
+    struct given_up *stands = data; /* only its core and name */
+    struct myco_core *core = stands->core;
+    /* It arrived after the word that withdrew it. */
+    if (result->status != MYCO_ECLOSED && !campaigned(core, stands->name) &&
+        !gives_up(core, stands->name))
+        give_up(core, MYCO_COMMAND_RESIGN, stands->name, 0);
+    myco_free(stands);
+}
+
+static void stand(struct myco_core *core, const char *name)
+{
+    struct given_up *stands = myco_alloc(sizeof *stands);
+    struct myco_buf body = {0};
+    stands->core = core;
+    myco_text_copy(stands->name, sizeof stands->name, name);
+    myco_command_name(&body, name);
+    if (myco_commands_submit(
+            core->commands, MYCO_COMMAND_CAMPAIGN, &body, UINT32_MAX, stood, stands))
+        myco_free(stands);
+}
+
+/* Whoever campaigned again meanwhile stands again now: an older command would have withdrawn it. */
+static void gave_up(const struct myco_command_result *result, void *data)
+{
+    struct given_up *given_up = data;
+    struct myco_core *core = given_up->core;
+    const struct myco_election_record *election = myco_state_election(core->state, given_up->name);
+    myco_list_remove(&given_up->link);
+    if (result->status != MYCO_ECLOSED) {
+        if (given_up->kind == MYCO_COMMAND_RESIGN && campaigned(core, given_up->name))
+            stand(core, given_up->name);
+        if (election) core_duties_election(core, election);
+    }
+    myco_free(given_up);
+}
+
+static void send_given_up(struct given_up *given_up)
+{
+    struct myco_buf body = {0};
+    if (given_up->kind == MYCO_COMMAND_RELEASE)
+        myco_command_release(&body, given_up->name, given_up->epoch);
+    else
+        myco_command_name(&body, given_up->name);
+    given_up->sent = myco_commands_submit(given_up->core->commands, given_up->kind, &body,
+                         UINT32_MAX, gave_up, given_up) == 0;
+}
+
+static void give_up(struct myco_core *core, uint8_t kind, const char *name, uint64_t epoch)
+{
+    struct given_up *given_up = myco_alloc(sizeof *given_up);
+    given_up->core = core;
+    given_up->kind = kind;
+    given_up->epoch = epoch;
+    myco_text_copy(given_up->name, sizeof given_up->name, name);
+    myco_list_append(&core->given_up, &given_up->link);
+    send_given_up(given_up);
+}
+
+/* Too many commands were under way then. */
+void core_duties_tick(struct myco_core *core)
+{
+    MYCO_LIST_EACH (item, &core->given_up) {
+        struct given_up *given_up = MYCO_CONTAINER(item, struct given_up, link);
+        if (!given_up->sent) send_given_up(given_up);
+    }
+}
+
 /* The leader wishes that another holds it: say lost first, then give it up (no lease wait for the
  * next). */
 static void release(struct myco_core *core, const struct myco_election_record *election)
 {
-    struct myco_buf body = {0};
-    myco_command_release(&body, election->name, election->epoch);
-    myco_commands_submit(core->commands, MYCO_COMMAND_RELEASE, &body, 2000, NULL, NULL);
+    if (!gives_up(core, election->name))
+        give_up(core, MYCO_COMMAND_RELEASE, election->name, election->epoch);
 }
 
 void core_duties_election(struct myco_core *core, const struct myco_election_record *election)
@@ -95,13 +201,6 @@ uint32_t core_duties_held(struct myco_core *core)
     return held;
 }
 
-static bool campaigned(const struct myco_core *core, const char *name)
-{
-    MYCO_LIST_EACH (item, &core->campaigns)
-        if (strcmp(MYCO_CONTAINER(item, struct myco_campaign, link)->name, name) == 0) return true;
-    return false;
-}
-
 static void tell_later(void *data)
 {
     tell(data);
@@ -117,11 +216,7 @@ struct myco_campaign *myco_core_campaign(
     campaign->data = data;
     myco_text_copy(campaign->name, sizeof campaign->name, name);
     myco_list_append(&core->campaigns, &campaign->link);
-    if (first) {
-        struct myco_buf body = {0};
-        myco_command_name(&body, name);
-        myco_commands_submit(core->commands, MYCO_COMMAND_CAMPAIGN, &body, UINT32_MAX, NULL, NULL);
-    }
+    if (first && !gives_up(core, name)) stand(core, name); /* else once that is over */
     myco_defer(core->env, &campaign->later, tell_later, campaign);
     return campaign;
 }
@@ -131,11 +226,8 @@ void myco_core_resign(struct myco_campaign *campaign)
     struct myco_core *core = campaign->core;
     myco_list_remove(&campaign->link);
     myco_defer_cancel(&campaign->later);
-    if (!campaigned(core, campaign->name)) {
-        struct myco_buf body = {0};
-        myco_command_name(&body, campaign->name);
-        myco_commands_submit(core->commands, MYCO_COMMAND_RESIGN, &body, 10000, NULL, NULL);
-    }
+    if (!campaigned(core, campaign->name) && !resigns(core, campaign->name))
+        give_up(core, MYCO_COMMAND_RESIGN, campaign->name, 0);
     myco_free(campaign);
 }
 
@@ -145,6 +237,8 @@ void core_duties_close(struct myco_core *core)
     core_duties_lease(core);
     if (core->leaving && core->left) return;
     struct myco_list *item;
+    while ((item = myco_list_pop(&core->given_up)))
+        myco_free(MYCO_CONTAINER(item, struct given_up, link));
     while ((item = myco_list_pop(&core->campaigns))) {
         struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
         myco_defer_cancel(&campaign->later);
@@ -189,7 +283,30 @@ void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *bod
     applied(&full, submitted);
 }
 
-/* ── a septum: created or found, and usable once its hyphae are placed ── */
+/* ── a septum: created or found ── one that is not known here may be on its way through the log: it
+ * is looked for again once all that was agreed before is applied here. So is one that was created:
+ * its command may have been applied as part of a snapshot */
+
+struct search {
+    struct myco_core *core;
+    char name[MYCO_STATE_NAME_MAX + 1];
+    myco_result_cb cb;
+    void *data;
+};
+
+static void look_again(const struct myco_result *result, void *data)
+{
+    struct search *search = data;
+    struct myco_result found = *result;
+    const struct myco_septum_record *septum =
+        result->status ? NULL : myco_state_septum_named(search->core->state, search->name);
+    if (septum)
+        found.version = septum->id;
+    else if (!result->status)
+        found.status = MYCO_ENOTFOUND, found.message = "no such septum";
+    search->cb(&found, search->data);
+    myco_free(search);
+}
 
 void myco_core_septum(struct myco_core *core, const char *name, const char *spec,
     unsigned timeout_ms, myco_result_cb cb, void *data)
@@ -197,22 +314,21 @@ void myco_core_septum(struct myco_core *core, const char *name, const char *spec
     struct myco_septum_options options;
     struct myco_err err = {0};
     struct myco_result result = {.message = ""};
-    const struct myco_septum_record *septum = myco_state_septum_named(core->state, name);
-    if (!spec) {
-        if (septum)
-            result.version = septum->id;
-        else
-            result.status = MYCO_ENOTFOUND, result.message = "no such septum";
-        cb(&result, data);
-        return;
-    }
-    if (myco_septum_options_parse(&options, spec, &err)) {
-        result.status = err.code;
-        result.message = err.message;
-        cb(&result, data);
-        return;
-    }
     struct myco_buf body = {0};
-    myco_command_septum(&body, name, &options);
-    myco_core_submit(core, MYCO_COMMAND_SEPTUM, &body, timeout_ms, cb, data);
+    const struct myco_septum_record *septum =
+        spec ? NULL : myco_state_septum_named(core->state, name);
+    if (septum)
+        result.version = septum->id;
+    else if (spec && myco_septum_options_parse(&options, spec, &err))
+        result.status = err.code, result.message = err.message;
+    if (septum || result.status) {
+        cb(&result, data);
+        return;
+    }
+    struct search *search = myco_alloc(sizeof *search);
+    *search = (struct search){.core = core, .cb = cb, .data = data};
+    myco_text_copy(search->name, sizeof search->name, name);
+    if (spec) myco_command_septum(&body, name, &options);
+    myco_core_submit(core, spec ? MYCO_COMMAND_SEPTUM : MYCO_COMMAND_BARRIER, &body, timeout_ms,
+        look_again, search);
 }

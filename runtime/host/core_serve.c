@@ -144,13 +144,14 @@ static void serve_read(struct myco_core *core, uint64_t from, uint64_t request,
             result.expires_in_ms = item.expires_ms ? item.expires_ms - now : 0;
         } else {
             result.status = MYCO_ENOTFOUND;
+            result.message = myco_strerror(MYCO_ENOTFOUND);
         }
     } else if (what == MYCO_REQUEST_COUNT) {
         result.count = myco_table_count_live(myco_hypha_table(copy->hypha), now);
     } else {
         core_serve_scan(copy, key, value, limit > 10000 ? 10000 : limit, keys_only, &page);
         result.value = myco_buf_as_slice(&page);
-        if (page.failed) result.status = MYCO_ENOMEM;
+        if (page.failed) result.status = MYCO_ENOMEM, result.message = myco_strerror(MYCO_ENOMEM);
     }
     respond(core, from, request, &result);
     myco_buf_free(&page);

@@ -28,6 +28,8 @@ void myco_council_free(struct myco_council *council)
     myco_timer_stop(&council->timer);
     MYCO_MAP_EACH (uint64_t, since, &council->dead_since) myco_free(since);
     myco_map_free(&council->dead_since);
+    MYCO_MAP_EACH (struct myco_council_holder, holder, &council->holders) myco_free(holder);
+    myco_map_free(&council->holders);
     myco_buf_free(&council->granted);
     myco_free(council->members);
     myco_free(council);
@@ -69,6 +71,53 @@ bool myco__council_present(const struct myco_council *council, uint64_t id)
     return false;
 }
 
+/* ── who is silent ── a live node that holds something, and does not renew its lease */
+
+static void mark(struct myco_council *council, uint64_t node, uint64_t now)
+{
+    if (!node) return;
+    struct myco_council_holder *holder = myco_map_get(&council->holders, node);
+    if (!holder) myco_map_put(&council->holders, node, holder = myco_alloc(sizeof *holder));
+    if (!holder->since_ns) holder->since_ns = now;
+    holder->now = true;
+}
+
+static void look_at_holders(struct myco_council *council)
+{
+    const struct myco_state *state = council->options.state;
+    uint64_t now = myco_now_ns(council->options.env);
+    MYCO_MAP_EACH (struct myco_council_holder, holder, &council->holders) holder->now = false;
+    for (uint32_t i = 0; i < state->election_count; i++)
+        mark(council, state->elections[i]->holder, now);
+    for (uint32_t s = 0; s < state->septum_count; s++)
+        for (uint32_t h = 0; h < state->septa[s]->options.hyphae; h++)
+            mark(council, state->septa[s]->hyphae[h].set.primary, now);
+    MYCO_MAP_EACH (struct myco_council_holder, holder, &council->holders)
+        if (!holder->now) holder->since_ns = 0;
+}
+
+static uint64_t silent_ms(const struct myco_council *council, uint64_t id)
+{
+    const struct myco_council_holder *holder = myco_map_get(&council->holders, id);
+    uint64_t now = myco_now_ns(council->options.env);
+    uint64_t holds_ms = holder && holder->since_ns ? (now - holder->since_ns) / 1000000 : 0;
+    uint64_t silent = myco_lease_silent_ms(council->options.lease, id);
+    return silent < holds_ms ? silent : holds_ms;
+}
+
+void myco__council_shun(struct myco_council *council, uint64_t id)
+{
+    struct myco_council_holder *holder = myco_map_get(&council->holders, id);
+    uint64_t for_ns = (uint64_t)council->options.unresponsive_ms * 10 * 1000000;
+    if (holder) holder->shunned_ns = myco_now_ns(council->options.env) + for_ns;
+}
+
+bool myco__council_shunned(const struct myco_council *council, uint64_t id)
+{
+    const struct myco_council_holder *holder = myco_map_get(&council->holders, id);
+    return holder && myco_now_ns(council->options.env) < holder->shunned_ns;
+}
+
 /* Dead, replaced by a newer generation, or silent for long; and in any case its lease is over for
  * certain. */
 bool myco__council_gone(const struct myco_council *council, uint64_t id, uint64_t generation)
@@ -80,7 +129,7 @@ bool myco__council_gone(const struct myco_council *council, uint64_t id, uint64_
     if (!myco_lease_over(council->options.lease, id)) return false;
     const struct myco_member *member = myco_swim_get(council->options.swim, id);
     if (!member || member->state >= MYCO_MEMBER_DEAD) return true;
-    return myco_lease_silent_ms(council->options.lease, id) > council->options.unresponsive_ms;
+    return silent_ms(council, id) > council->options.unresponsive_ms;
 }
 
 void myco__council_propose(struct myco_council *council, uint8_t kind, struct myco_buf *body)
@@ -123,6 +172,7 @@ static void sit(void *data)
     if (council->outstanding && waited < (uint64_t)OUTSTANDING_MS * 1000000) return;
     council->outstanding = 0;
     look(council);
+    look_at_holders(council);
     /* What restores service first, then what improves it. Sets and elections may go together. */
     bool urgent = myco__council_sets(council);
     urgent |= myco__council_elect(council);

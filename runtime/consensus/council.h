@@ -35,6 +35,12 @@ struct myco_council_member {
     const struct myco_member_record *record;
     bool present; /* registered, alive or suspect, and of the registered generation */
 };
+/* Who holds something is to renew its lease from then on. */
+struct myco_council_holder {
+    uint64_t since_ns;   /* 0: holds nothing */
+    uint64_t shunned_ns; /* was silent: until then others are preferred */
+    bool now;
+};
 struct myco_council {
     struct myco_council_options options;
     struct myco_timer timer;
@@ -43,12 +49,15 @@ struct myco_council {
     uint64_t elections_hash, reign_began_ms;
     struct myco_buf granted;             /* in this round: the node of each grant, u64 */
     struct myco_map dead_since;          /* raft id → uint64_t * ms */
+    struct myco_map holders;             /* node → struct myco_council_holder */
     struct myco_council_member *members; /* registered and not left, sorted by id */
     size_t member_count;
 };
 bool myco__council_present(const struct myco_council *council, uint64_t id);
 bool myco__council_gone(const struct myco_council *council, uint64_t id,
     uint64_t generation); /* what it holds may be taken */
+bool myco__council_shunned(const struct myco_council *council, uint64_t id);
+void myco__council_shun(struct myco_council *council, uint64_t id);
 void myco__council_propose(
     struct myco_council *council, uint8_t kind, struct myco_buf *body); /* takes */
 bool myco__council_elect(

@@ -66,12 +66,31 @@ static void pack_candidate(msgpack_packer *pack, const struct myco_council *coun
     myco_pack_key_u64(pack, "leads", leads(council, member->id));
 }
 
-static uint32_t present_candidates(
+static uint32_t count_candidates(
+    const struct myco_council *council, const struct myco_election_record *election, bool shunned)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < election->candidate_count; i++)
+        count += myco__council_present(council, election->candidates[i]) &&
+                 (shunned || !myco__council_shunned(council, election->candidates[i]));
+    return count;
+}
+
+/* There, and not one that was given something and stayed silent, unless nobody else is there. */
+static bool eligible(
+    const struct myco_council *council, const struct myco_election_record *election, uint64_t id)
+{
+    if (!myco__council_present(council, id)) return false;
+    return !myco__council_shunned(council, id) || id == election->holder ||
+           count_candidates(council, election, false) == 0;
+}
+
+static uint32_t eligible_candidates(
     const struct myco_council *council, const struct myco_election_record *election)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < election->candidate_count; i++)
-        count += myco__council_present(council, election->candidates[i]);
+        count += eligible(council, election, election->candidates[i]);
     return count;
 }
 
@@ -84,9 +103,9 @@ static void pack_world(struct myco_buf *out, const struct myco_council *council,
     msgpack_pack_map(&pack, 4);
     myco_pack_key_str(&pack, "name", election->name);
     myco_pack_str(&pack, "candidates");
-    msgpack_pack_array(&pack, present_candidates(council, election));
+    msgpack_pack_array(&pack, eligible_candidates(council, election));
     for (uint32_t i = 0; i < election->candidate_count; i++)
-        if (myco__council_present(council, election->candidates[i]))
+        if (eligible(council, election, election->candidates[i]))
             pack_candidate(&pack, council, myco_state_member(state, election->candidates[i]));
     myco_pack_str(&pack, "holder");
     myco_pack_id(&pack, gone ? 0 : election->holder);
@@ -110,7 +129,7 @@ static uint64_t fallback(
     uint32_t least = UINT32_MAX;
     for (uint32_t i = 0; i < election->candidate_count; i++) {
         uint64_t id = election->candidates[i];
-        if (!myco__council_present(council, id) || leads(council, id) >= least) continue;
+        if (!eligible(council, election, id) || leads(council, id) >= least) continue;
         least = leads(council, id);
         best = id;
     }
@@ -161,7 +180,7 @@ static bool waits_for_candidates(
     struct myco_log_server servers[SERVERS_MAX];
     size_t count = myco_rlog_servers(council->options.log, servers, SERVERS_MAX), voters = 0;
     for (size_t i = 0; i < count; i++) voters += servers[i].role == MYCO_ROLE_VOTER;
-    return present_candidates(council, election) < voters;
+    return count_candidates(council, election, true) < voters;
 }
 
 static bool elect(
@@ -176,9 +195,11 @@ static bool elect(
         grant(council, election, election->name, election->wanted);
         return true;
     }
-    uint64_t chosen = present_candidates(council, election) ? choose(council, election, gone) : 0;
+    uint64_t chosen = eligible_candidates(council, election) ? choose(council, election, gone) : 0;
     if (gone) {
         if (chosen == 0 && !election->holder) return false;
+        if (election->holder && myco__council_present(council, election->holder))
+            myco__council_shun(council, election->holder);
         if (chosen == election->holder)
             chosen = 0; /* silent, though it seems to be there: let it go first */
         grant(council, election, election->name, chosen);

@@ -289,9 +289,11 @@ static bool change_roles(struct myco_council *council, const msgpack_object *ans
                                                         : is;
         if (want == MYCO_ROLE_NONE || want == is || is == MYCO_ROLE_VOTER)
             continue; /* voters are not demoted while they live */
+        if (is == MYCO_ROLE_NONE) want = MYCO_ROLE_STANDBY; /* a voter is a stand-by first */
+        if (myco_rlog_assign(log, member->record->id, want)) return false;
         MYCO_INFO(council->options.env->log, "nodosum", "changing a role in the group",
             "name=%s role=%s", member->record->name, myco_role_name(want));
-        return myco_rlog_assign(log, member->record->id, want) == 0;
+        return true;
     }
     return false;
 }

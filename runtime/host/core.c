@@ -433,6 +433,7 @@ static void tick(void *data)
     core_hyphae_tick(core);
     if (!core->leaving) core_hyphae_hand_over(core, false);
     core_serve_sweep(core);
+    core_duties_tick(core);
     leave_step(core);
     core_refresh_soon(core);
 }
@@ -477,6 +478,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_list_init(&core->dirty);
     myco_list_init(&core->waiting);
     myco_list_init(&core->campaigns);
+    myco_list_init(&core->given_up);
     myco_list_init(&core->inbox);
     core->domain = myco_domain_new();
     core->started_ms = myco_now_ms(core->env);

@@ -216,7 +216,7 @@ struct myco_campaign *myco_core_campaign(
     campaign->data = data;
     myco_text_copy(campaign->name, sizeof campaign->name, name);
     myco_list_append(&core->campaigns, &campaign->link);
-    if (first && !gives_up(core, name)) stand(core, name); /* else once that is over */
+    if (first && !resigns(core, name)) stand(core, name); /* else once that is over */
     myco_defer(core->env, &campaign->later, tell_later, campaign);
     return campaign;
 }

@@ -62,6 +62,7 @@ struct myco_core {
     struct myco_list waiting; /* ops that wait for a primary */
     uint64_t next_token, next_request;
     struct myco_list campaigns;
+    struct myco_list given_up; /* elections that this node gives up, until the log says so */
     struct myco_list inbox; /* requests of Cytoplasm */
     uint64_t next_inbox;
     struct myco_bus_sub *inbox_sub;
@@ -134,6 +135,7 @@ uint64_t core_expiry_now(const struct core_hypha *copy);
 /* core_duties.c */
 void core_duties_election(struct myco_core *core, const struct myco_election_record *election);
 void core_duties_lease(struct myco_core *core); /* gained or lost */
+void core_duties_tick(struct myco_core *core);
 void core_duties_close(struct myco_core *core);
 uint32_t core_duties_held(struct myco_core *core);
 bool core_duty_held(struct myco_core *core, const char *name,

@@ -14,7 +14,7 @@
 
 #include "hypha_world.h"
 
-#define SEEDS    600
+#define SEEDS    500
 #define FAULT_MS 6000
 #define HEAL_MS  30000
 

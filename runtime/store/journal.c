@@ -21,6 +21,7 @@
 #define SIZE_MAX_BYTES ((size_t)64 * 1024 * 1024)
 #define BATCH_SIZE     ((size_t)1024 * 1024) /* full; it may pass this by one record */
 #define SPARE_SIZE_MAX (2 * BATCH_SIZE)
+#define AHEAD_PART     64 /* of a segment is made of zeros in advance */
 #define MARK_MS        50
 #define SECOND_MS      1000
 
@@ -187,6 +188,7 @@ static void batch_write(struct myco_journal *journal, struct myco__batch *batch)
     batch->writing = true;
     journal->writing_size = bytes.size;
     journal->step = MYCO__STEP_WRITING;
+    myco__segment_write_ahead(journal, journal->end + bytes.size);
     journal->disk->ops->write(journal->file, journal->end, bytes, true, on_written, journal);
 }
 
@@ -237,6 +239,7 @@ static void journal_free(struct myco_journal *journal)
     myco__streams_free(journal);
     myco__segments_free(journal);
     myco_buf_free(&journal->mark);
+    myco_free(journal->zeros);
     myco_free(journal);
 }
 
@@ -316,6 +319,8 @@ int myco_journal_open(const struct myco_journal_options *options,
     journal->events = *events;
     journal->segment_size = options->segment_size != 0 ? options->segment_size : SEGMENT_SIZE;
     journal->size_max = options->size_max != 0 ? options->size_max : SIZE_MAX_BYTES;
+    journal->ahead_size = journal->segment_size / AHEAD_PART;
+    journal->zeros = myco_alloc(journal->ahead_size);
     myco_list_init(&journal->batches);
     myco_list_init(&journal->segments);
     myco_list_init(&journal->working);

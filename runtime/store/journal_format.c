@@ -56,6 +56,7 @@ bool myco__segment_header_read(struct myco_slice bytes, struct myco__segment_hea
     header->previous = myco_read_u64(&reader);
     uint32_t crc = myco_read_u32(&reader);
     if (reader.bad || !magic || version != VERSION) return false;
+    if (header->first > MYCO__SEQUENCE_MAX) return false;
     return crc == myco_crc32c(0, bytes.data, MYCO__SEGMENT_HEADER_SIZE - 4);
 }
 
@@ -164,6 +165,7 @@ bool myco__snapshot_read(struct myco_slice bytes, struct myco__snapshot *snapsho
     snapshot->covers = myco_read_u64(&reader);
     uint64_t size = myco_read_u64(&reader);
     if (reader.bad || !magic || version != VERSION || size != myco_read_left(&reader)) return false;
+    if (snapshot->covers > MYCO__SEQUENCE_MAX) return false;
     if (crc != myco_crc32c(0, (const uint8_t *)bytes.data + 16, bytes.size - 16)) return false;
     snapshot->bytes = myco_read_bytes(&reader, size);
     return true;

@@ -1,6 +1,6 @@
 /* The bytes of the journal's files. Little-endian, unaligned, no padding.
  *
- * A segment is a header, then records until its end:
+ * A segment is a header, then records, then zeros:
  *
  *     0          8         12      16               24                  32    36
  *     | MYCOJRNL | version | nonce | first sequence | previous sequence | crc |
@@ -30,6 +30,7 @@
 #define MYCO__LOG_RECORD_HEADER_SIZE 33
 #define MYCO__SNAPSHOT_HEADER_SIZE   48
 #define MYCO__LOG_RECORD_SIZE_MAX    (64u * 1024 * 1024) /* of its bytes */
+#define MYCO__SEQUENCE_MAX           (UINT64_C(1) << 62) /* a file that says more is not believed */
 
 enum { MYCO__KIND_DROP = 254, MYCO__KIND_WATERMARK = 255 }; /* from 254 on they are ours */
 

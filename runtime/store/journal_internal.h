@@ -79,6 +79,9 @@ struct myco_journal {
     struct myco_file *file; /* of the last segment; NULL: to be opened again */
     uint64_t end;           /* of what is in it for good */
     uint64_t writing_size;
+    uint64_t zeroed; /* the file is long enough, with zeros, up to here */
+    void *zeros;     /* ahead_size of them; NULL: the disk had no room for them */
+    size_t ahead_size;
     uint64_t written; /* last sequence in the segments */
     uint64_t marked;  /* the last watermark says this, … */
     bool sealed;      /* … it is synced, and nothing came after it */
@@ -116,6 +119,8 @@ void myco__segment_header_make(
     struct myco_journal *journal, uint64_t first, uint64_t previous, struct myco_buf *buf);
 void myco__segment_leave(
     struct myco_journal *journal); /* closes the file until it is opened again */
+/* Before a write that will end at `end`. */
+void myco__segment_write_ahead(struct myco_journal *journal, uint64_t end);
 int myco__segment_reopen(struct myco_journal *journal); /* cut to what is there for good */
 void myco__segment_mark(struct myco_journal *journal);
 void myco__segment_seal(struct myco_journal *journal);

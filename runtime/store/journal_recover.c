@@ -141,9 +141,16 @@ static int damaged(struct walk *walk, uint64_t offset, const char *what)
         offset, what);
 }
 
+static bool all_zeros(const uint8_t *at, size_t size)
+{
+    return size == 0 || (at[0] == 0 && memcmp(at, at + 1, size - 1) == 0);
+}
+
 /* At walk->end lies something that is not the record `sequence`. */
 static int segment_tail(struct walk *walk, struct myco_slice bytes, uint64_t sequence)
 {
+    const uint8_t *tail = (const uint8_t *)bytes.data + walk->end;
+    if (all_zeros(tail, bytes.size - walk->end)) return 0; /* written ahead */
     if (!walk->is_last) return damaged(walk, walk->end, "not a record, in a sealed segment");
     uint64_t mark = myco__watermark_search(bytes, walk->end, walk->nonce);
     if (mark >= sequence) return damaged(walk, walk->end, "not the record that was committed here");

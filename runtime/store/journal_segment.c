@@ -1,6 +1,9 @@
 /* The journal's files: a segment is sealed and the next one made when it is full; the oldest are
  * deleted once no stream needs a record in them.
  *
+ * A file is made longer, by zeros, some time before it needs to be: a sync after a write inside of
+ * a file is a third faster than one after a write that makes it grow.
+ *
  * To roll: a last watermark, synced, so that whatever lies in the old segment is known to be
  * durable; then the new one, whose header is there as a whole or not at all. Segments are deleted
  * one at a time, oldest first, so that what is left never has a gap. */
@@ -48,6 +51,27 @@ void myco__segment_header_make(
     journal->next_nonce = header.nonce;
     myco_buf_clear(buf);
     myco__segment_header_write(buf, &header);
+}
+
+/* ── Zeros ahead ────────────────────────────────────────────────────────────────────────────────
+ */
+
+static void on_zeroed(int status, void *data)
+{
+    struct myco_journal *journal = data;
+    if (status == 0) return;
+    myco_free(journal->zeros); /* then every write makes the file grow */
+    journal->zeros = NULL;
+}
+
+/* Not synced: the next sync of the file is. It calls back before what is written after it does. */
+void myco__segment_write_ahead(struct myco_journal *journal, uint64_t end)
+{
+    if (end <= journal->zeroed || journal->zeros == NULL) return;
+    if (end + journal->ahead_size > journal->segment_size) return;
+    journal->zeroed = end + journal->ahead_size;
+    struct myco_slice zeros = {journal->zeros, journal->ahead_size};
+    journal->disk->ops->write(journal->file, end, zeros, false, on_zeroed, journal);
 }
 
 /* ── Watermarks alone ───────────────────────────────────────────────────────────────────────────
@@ -122,6 +146,7 @@ static int segment_open(struct myco_journal *journal, uint64_t first, uint64_t e
     int status = disk->ops->open(disk, path, 0, &journal->file, NULL);
     if (status != 0) return status;
     status = disk->ops->truncate(journal->file, end);
+    journal->zeroed = end;
     if (status != 0) myco__segment_leave(journal);
     return status;
 }

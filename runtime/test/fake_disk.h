@@ -106,7 +106,11 @@ static inline int fake_place(
     uint64_t end = offset + bytes.size;
     uint64_t more = end > file->bytes.size ? end - file->bytes.size : 0;
     if (f->size_max != 0 && fake_size(f) + more > f->size_max) return MYCO_ENOSPC;
-    while (file->bytes.size < end) myco_buf_u8(&file->bytes, 0);
+    if (more > 0) {
+        if (!myco_buf_reserve(&file->bytes, more)) abort();
+        memset(file->bytes.data + file->bytes.size, 0, more);
+        file->bytes.size = end;
+    }
     if (bytes.size > 0) memcpy(file->bytes.data + offset, bytes.data, bytes.size);
     return 0;
 }

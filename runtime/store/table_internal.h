@@ -115,7 +115,7 @@ void myco__entry_item(const struct myco__entry *entry, struct myco_table_item *i
 
 /* ── Index: table_index.c ───────────────────────────────────────────────────────────────────────
  *
- *     slot:    | tag 16 | pointer 48 |     0: free; the tag is the highest bits of the hash
+ *     slot:    | tag 16 | pointer 48 |     0: free; the tag is from the highest bits of the hash
  *     bucket:  | slot | slot | slot | slot | slot | slot | slot | next |        one cache line
  *
  * Linear hashing (Litwin 1980): with 2^L ≤ N < 2^(L+1) buckets, a hash belongs to bucket

@@ -42,13 +42,22 @@ static bool dead(const struct myco_council *council, uint64_t node)
     return !member || member->state >= MYCO_MEMBER_DEAD;
 }
 
+/* It renewed its lease within the last one: it lives, and can take writes without the others. */
+static bool renews(const struct myco_council *council, uint64_t node)
+{
+    if (node == council->options.self) return true;
+    return myco__council_present(council, node) &&
+           myco_lease_silent_ms(council->options.lease, node) <= council->options.state->lease_ms;
+}
+
 /* A backup holds no lease: it may leave the set as soon as it is known to be dead, or when every
- * target has a copy. */
+ * target has a copy. But only while the primary lives: of a hypha whose primary is lost for ever,
+ * it may be the last one that has everything, and be back in a second. */
 static uint64_t superfluous(
     const struct myco_council *council, const struct myco_hypha_record *hypha)
 {
     const struct myco_set *set = &hypha->set;
-    if (set->in_sync_count < 2) return 0;
+    if (set->in_sync_count < 2 || !renews(council, set->primary)) return 0;
     bool complete = hypha->target_count > 0;
     for (uint8_t i = 0; i < hypha->target_count; i++)
         complete &= myco_set_has(set, hypha->targets[i], 0);
@@ -58,6 +67,13 @@ static uint64_t superfluous(
         if (dead(council, node) || (complete && !targeted(hypha, node))) return node;
     }
     return 0;
+}
+
+static void say(const struct myco_council *council, const char *what,
+    const struct myco_septum_record *septum, uint32_t index, uint64_t node)
+{
+    MYCO_DEBUG(council->options.env->log, "nodosum", what, "septum=%s hypha=%u node=%016llx",
+        septum->name, index, (unsigned long long)node);
 }
 
 static bool judge(const struct myco_council *council, const struct myco_septum_record *septum,
@@ -71,11 +87,13 @@ static bool judge(const struct myco_council *council, const struct myco_septum_r
         if (!next) return false;
         myco_command_set(
             body, MYCO_SET_REPLACE, septum->id, index, set->epoch, set->version, next, 0);
+        say(council, "a primary is gone, another takes over", septum, index, next);
         return true;
     }
     uint64_t node = superfluous(council, hypha);
     if (!node) return false;
     myco_command_set(body, MYCO_SET_SHRINK, septum->id, index, set->epoch, set->version, node, 0);
+    say(council, "a copy is dead or not needed", septum, index, node);
     return true;
 }
 

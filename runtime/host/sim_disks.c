@@ -12,7 +12,7 @@
 #include "host/sim_world.h"
 
 #define EVERY_MS 2500 /* mean time between two faults */
-#define ROT_MAX  4    /* tries to find a good moment, for each fault of this kind */
+#define ROT_MAX  8    /* tries to find a good moment, for each fault of this kind */
 
 enum fault { SLOW, FULL, BROKEN, ROT, STORE_ERRORS, FAULT_COUNT };
 
@@ -89,6 +89,13 @@ static bool voters_are_here(const struct sim_world *world, struct myco_core *cor
     return voters >= 3;
 }
 
+/* No change of a set is on its way: one that leaves the damaged copy alone could still come. */
+static bool settled(struct myco_core *core, const struct myco_core *best)
+{
+    return myco_commands_pending(core->commands) == 0 &&
+           myco_rlog_last_index(core->log) <= myco_rlog_applied_index(best->log);
+}
+
 /* Judged by whoever knows most. */
 static bool may_lose_one(const struct sim_world *world)
 {
@@ -101,6 +108,8 @@ static bool may_lose_one(const struct sim_world *world)
             best = core;
     }
     if (!best || !voters_are_here(world, best)) return false;
+    for (unsigned i = 0; i < world->options.nodes; i++)
+        if (!settled(world->nodes[i].core, best)) return false;
     for (uint32_t s = 0; s < best->state->septum_count; s++) {
         const struct myco_septum_record *septum = best->state->septa[s];
         if (septum->options.kind != MYCO_SEPTUM_DURABLE) continue;
@@ -178,7 +187,7 @@ static void rot(void *data)
 static void strike_rot(struct sim_disks *disks, struct sim_node *node)
 {
     for (uint64_t i = 0; i < ROT_MAX; i++)
-        myco_sim_at(disks->world->sim, i * 500 * MYCO_SIM_MS + 1, rot, node);
+        myco_sim_at(disks->world->sim, i * 300 * MYCO_SIM_MS + 1, rot, node);
 }
 
 static void strike(struct sim_disks *disks, enum fault fault, struct sim_node *node)

@@ -8,13 +8,13 @@
 #include "base/text.h"
 #include "host/core_internal.h"
 
-#define TICK_MS    50
-#define RETRY_MS   10
-#define TIMEOUT_MS 5000
-#define LEASE_MS   300
-#define DEPART_MS 1500     /* for the LEAVE command */
+#define TICK_MS       50
+#define RETRY_MS      10
+#define TIMEOUT_MS    5000
+#define LEASE_MS      300
+#define DEPART_MS     1500 /* for the LEAVE command */
 #define LEADERLESS_MS 1000 /* without a consensus leader nothing can be handed over */
-#define IDENTITY   0x314f43594d444e49ull /* "INDMYCO1" */
+#define IDENTITY      0x314f43594d444e49ull /* "INDMYCO1" */
 
 /* ── identity ── file `node`: u64 magic, id, generation, cluster; u32 crc */
 
@@ -153,15 +153,28 @@ static void hint_leader(struct myco_core *core)
     myco_commands_hint(core->commands, best);
 }
 
+/* The connection is no more: what was under way on it has to end now. */
+static void lose_peer(struct myco_core *core, uint64_t peer)
+{
+    if (!core_is_up(core, peer)) return;
+    myco_free(myco_map_del(&core->up, peer));
+    MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
+    myco_bus_peer_down(core->bus, peer);
+    core_hyphae_peer_down(core, peer);
+    core_ops_peer_down(core, peer);
+}
+
 static void on_member(const struct myco_member *now, const struct myco_member *was, void *data)
 {
     struct myco_core *core = data;
     if (!now) return;
     bool alive = now->state <= MYCO_MEMBER_SUSPECT;
-    if (alive)
+    if (alive) {
         core->transport->ops->link(core->transport, now->id, &now->addr);
-    else
+    } else {
         core->transport->ops->unlink(core->transport, now->id);
+        lose_peer(core, now->id); /* the transport tells no on_down of what is unlinked here */
+    }
     if (!was || was->state != now->state || was->generation != now->generation)
         MYCO_INFO(core->env->log, "hypha", "member", "name=%s state=%s generation=%llu", now->name,
             myco_member_state_name(now->state), (unsigned long long)now->generation);
@@ -203,13 +216,7 @@ static void on_up(uint64_t peer, uint64_t generation, uint64_t features, void *d
 static void on_down(uint64_t peer, bool was_up, enum myco_down_reason reason, void *data)
 {
     struct myco_core *core = data;
-    if (was_up) {
-        myco_free(myco_map_del(&core->up, peer));
-        MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
-        myco_bus_peer_down(core->bus, peer);
-        core_hyphae_peer_down(core, peer);
-        core_ops_peer_down(core, peer);
-    }
+    if (was_up) lose_peer(core, peer);
     const struct myco_member *member = myco_swim_get(core->swim, peer);
     if (!member) return;
     if (reason == MYCO_DOWN_REFUSED)
@@ -372,7 +379,8 @@ static void say_goodbye(struct myco_core *core)
     close_journal(core);
 }
 
-/* While peers are there, and the log can say so: otherwise there is nobody to take anything over. */
+/* While peers are there, and the log can say so: otherwise there is nobody to take anything over.
+ */
 static void leave_step(struct myco_core *core)
 {
     if (core->leave_stage != LEAVE_HAND_OVER) return;
@@ -442,8 +450,10 @@ static void tick(void *data)
 static void hand_over(void *data)
 {
     struct myco_core *core = data;
-    if (core->leaving) leave_step(core);
-    else core_hyphae_hand_over(core, false);
+    if (core->leaving)
+        leave_step(core);
+    else
+        core_hyphae_hand_over(core, false);
 }
 
 static void lease_changed(void *data)
@@ -575,7 +585,7 @@ void myco_core_free(struct myco_core *core)
     core->persist = NULL;
     core_ops_close(core);
     core_hyphae_close(core);
-    MYCO_MAP_EACH(struct core_token, token, &core->tokens) myco_free(token);
+    MYCO_MAP_EACH (struct core_token, token, &core->tokens) myco_free(token);
     myco_map_free(&core->tokens);
     myco_commands_free(core->commands);
     core_duties_close(core);

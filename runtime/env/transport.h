@@ -11,7 +11,8 @@
 #include "base/addr.h"
 #include "base/buf.h"
 
-/* Lanes of a connection: a lower one goes first, in pieces of at most 64 KiB. Order holds within one. */
+/* Lanes of a connection: a lower one goes first, in pieces of at most 64 KiB. Order holds within
+ * one. */
 enum myco_lane { MYCO_LANE_CONTROL, MYCO_LANE_DATA, MYCO_LANE_BULK, MYCO_LANE_COUNT };
 
 #define MYCO_MESSAGE_SIZE_MAX (16 * 1024 * 1024) /* payload of one message */
@@ -29,7 +30,8 @@ struct myco_transport_events {
     void (*on_up)(uint64_t peer, uint64_t generation, uint64_t features, void *data);
     /* It does not stand any more (or an attempt to dial failed: `was_up` false; may repeat). */
     void (*on_down)(uint64_t peer, bool was_up, enum myco_down_reason reason, void *data);
-    void (*on_message)(uint64_t peer, uint8_t type, struct myco_slice payload, void *data); /* payload: lent */
+    /* Lends the payload for the call. */
+    void (*on_message)(uint64_t peer, uint8_t type, struct myco_slice payload, void *data);
     /* A lane that had refused with EFULL takes messages again. */
     void (*on_drain)(uint64_t peer, enum myco_lane lane, void *data);
     void *data;
@@ -37,12 +39,16 @@ struct myco_transport_events {
 
 struct myco_transport;
 struct myco_transport_ops {
-    /* Keeps a connection to `peer` at `addr` from now on, dialling with back-off; again: a new address. */
+    /* Keeps a connection to `peer` at `addr` from now on, dialling with back-off; again: a new
+     * address. */
     void (*link)(struct myco_transport *transport, uint64_t peer, const struct myco_addr *addr);
-    void (*unlink)(struct myco_transport *transport, uint64_t peer); /* says goodbye, drops what is queued */
+    /* Says goodbye, drops what is queued. */
+    void (*unlink)(struct myco_transport *transport, uint64_t peer);
     bool (*is_up)(struct myco_transport *transport, uint64_t peer);
-    /* Takes the payload's memory in any case. ENOTCONN, EFULL (lane's limit; nothing sent), ETOOBIG. */
-    int (*send)(struct myco_transport *transport, uint64_t peer, enum myco_lane lane, uint8_t type, struct myco_buf *payload);
+    /* Takes the payload's memory in any case. ENOTCONN, EFULL (lane's limit; nothing sent),
+     * ETOOBIG. */
+    int (*send)(struct myco_transport *transport, uint64_t peer, enum myco_lane lane, uint8_t type,
+        struct myco_buf *payload);
 };
 struct myco_transport {
     const struct myco_transport_ops *ops;

@@ -1,6 +1,6 @@
 /* SWIM membership: who is there, and who is not, by random probes, indirect probes, suspicion and
- * refutation; changes travel on the probes. A step machine over env/: datagrams in and out, one timer.
- * Sources: Das, Gupta, Motivala, "SWIM" (2002); Dadgar et al., "Lifeguard" (2018). */
+ * refutation; changes travel on the probes. A step machine over env/: datagrams in and out, one
+ * timer. Sources: Das, Gupta, Motivala, "SWIM" (2002); Dadgar et al., "Lifeguard" (2018). */
 #ifndef MYCO_GOSSIP_SWIM_H
 #define MYCO_GOSSIP_SWIM_H
 
@@ -10,7 +10,8 @@
 #define MYCO_META_SIZE_MAX 256
 
 /* X(symbol, text) — the order of precedence for one (generation, incarnation): a later one wins. */
-#define MYCO_MEMBER_STATES(X) X(ALIVE, "alive") X(SUSPECT, "suspect") X(DEAD, "dead") X(LEFT, "left")
+#define MYCO_MEMBER_STATES(X)                                                                      \
+    X(ALIVE, "alive") X(SUSPECT, "suspect") X(DEAD, "dead") X(LEFT, "left")
 enum myco_member_state {
 #define X(symbol, text) MYCO_MEMBER_##symbol,
     MYCO_MEMBER_STATES(X)
@@ -20,7 +21,8 @@ const char *myco_member_state_name(enum myco_member_state state);
 
 struct myco_member {
     uint64_t id;          /* random, for the life of the data folder */
-    uint64_t generation;  /* rises with every start of the node; a newer one replaces the older, whatever its state */
+    uint64_t generation;  /* rises with every start of the node; a newer one replaces the older,
+                             whatever its state */
     uint32_t incarnation; /* rises when the node refutes a suspicion */
     enum myco_member_state state;
     struct myco_addr addr; /* peers' TCP and UDP */
@@ -31,47 +33,52 @@ struct myco_member {
 };
 
 struct myco_swim_events {
-    /* A member appeared, or its state, generation, address or meta changed. `was` is NULL for a new one.
-     * Never for this node itself. Dead and left members are forgotten after `forget_ms`: then `now` is
-     * NULL. Runs inside the step that learned it; it may call the swim. */
+    /* A member appeared, or its state, generation, address or meta changed. `was` is NULL for a new
+     * one. Never for this node itself. Dead and left members are forgotten after `forget_ms`: then
+     * `now` is NULL. Runs inside the step that learned it; it may call the swim. */
     void (*on_member)(const struct myco_member *now, const struct myco_member *was, void *data);
-    /* May be NULL. Another process runs under this node's id with a higher generation: somebody copied
-     * the data folder, or started it twice. Once for each such generation. */
+    /* May be NULL. Another process runs under this node's id with a higher generation: somebody
+     * copied the data folder, or started it twice. Once for each such generation. */
     void (*on_impostor)(uint64_t generation, void *data);
     void *data;
 };
 
 struct myco_swim_options {
-    uint64_t cluster;        /* hash of the cluster's name; others' datagrams are counted and dropped */
+    uint64_t cluster; /* hash of the cluster's name; others' datagrams are counted and dropped */
     uint64_t id, generation;
-    const char *name;        /* borrowed for the call */
-    struct myco_addr addr;   /* what others reach this node at */
-    unsigned probe_ms;       /* one probe each; 0: 200 */
-    unsigned timeout_ms;     /* of a direct probe, then indirect ones start; 0: 100 */
-    unsigned indirect;       /* members asked to probe for us; 0: 3 */
-    unsigned suspicion_ms;   /* until a suspect is dead, for small clusters; grows with log10(n); 0: 1000 */
-    unsigned forget_ms;      /* 0: 24 h */
+    const char *name;      /* borrowed for the call */
+    struct myco_addr addr; /* what others reach this node at */
+    unsigned probe_ms;     /* one probe each; 0: 200 */
+    unsigned timeout_ms;   /* of a direct probe, then indirect ones start; 0: 100 */
+    unsigned indirect;     /* members asked to probe for us; 0: 3 */
+    unsigned suspicion_ms; /* until a suspect is dead; grows with log10(members); 0: 1000 */
+    unsigned forget_ms;    /* 0: 24 h */
 };
 
 struct myco_swim;
-struct myco_swim *myco_swim_new(struct myco_env *env, const struct myco_swim_options *options, const struct myco_swim_events *events);
+struct myco_swim *myco_swim_new(struct myco_env *env, const struct myco_swim_options *options,
+    const struct myco_swim_events *events);
 void myco_swim_free(struct myco_swim *swim);
 /* Feeds a datagram; garbage is counted (GOSSIP_REFUSED) and dropped. */
-void myco_swim_receive(struct myco_swim *swim, const struct myco_addr *from, struct myco_slice bytes);
-/* Asks the node at `addr` for its whole list, again every second until it (or anyone) answered, and every
- * 30 s after that, so that two halves find each other again. May be this node's own address. */
+void myco_swim_receive(
+    struct myco_swim *swim, const struct myco_addr *from, struct myco_slice bytes);
+/* Asks the node at `addr` for its whole list, again every second until it (or anyone) answered, and
+ * every 30 s after that, so that two halves find each other again. May be this node's own. */
 void myco_swim_join(struct myco_swim *swim, const struct myco_addr *addr);
 void myco_swim_set_meta(struct myco_swim *swim, struct myco_slice meta); /* and tells everybody */
-/* What the connections know: its port refuses — no process listens there (dead at once, told to all);
- * or its connection broke (probed at once). For a generation that is not the current one: ignored. */
+/* What the connections know: its port refuses — no process listens there (dead at once, told to
+ * all); or its connection broke (probed at once). For a generation that is not the current one:
+ * ignored. */
 void myco_swim_refused(struct myco_swim *swim, uint64_t id, uint64_t generation);
 void myco_swim_hint(struct myco_swim *swim, uint64_t id);
 /* Tells everybody that this node goes, a few times over. Afterwards only receive() is of use. */
 void myco_swim_leave(struct myco_swim *swim);
-const struct myco_member *myco_swim_get(const struct myco_swim *swim, uint64_t id); /* NULL; lends until the next call */
+/* NULL; lends until the next call. */
+const struct myco_member *myco_swim_get(const struct myco_swim *swim, uint64_t id);
 const struct myco_member *myco_swim_self(const struct myco_swim *swim);
 /* All but this node, in the order in which they were learned. *cursor starts at 0; NULL ends. */
 const struct myco_member *myco_swim_next(const struct myco_swim *swim, uint32_t *cursor);
-size_t myco_swim_count(const struct myco_swim *swim, enum myco_member_state state); /* with this node, when alive */
+/* With this node, when alive. */
+size_t myco_swim_count(const struct myco_swim *swim, enum myco_member_state state);
 
 #endif

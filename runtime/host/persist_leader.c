@@ -191,8 +191,7 @@ static void taken_over(int status, const char *message, struct myco_manifest *ma
     }
     for (uint32_t i = 0; i < persist->manifest.dropped_count; i++)
         myco_free(persist->manifest.dropped[i]);
-    persist->manifest.dropped_count =
-        0; /* the chain carries them on until they are deleted */
+    persist->manifest.dropped_count = 0; /* the chain carries them on until they are deleted */
     persist->took_over = persist->dirty = true;
     MYCO_INFO(core->env->log, "mycel", "leads persistence", "epoch=%llx hyphae=%u",
         (unsigned long long)persist->epoch, persist->manifest.hypha_count);

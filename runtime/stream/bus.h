@@ -1,8 +1,9 @@
-/* The event bus of a node: local subscriptions, the interest of other nodes, and the way of a message.
- * A publish goes once to each node that wants it; of a queue group exactly one member gets it (the
- * publisher picks the member's node at random, preferring its own; that node picks the member in turn).
- * A step machine: effects by callbacks. Interest is sent whole to a node whose connection came up, then
- * as changes in order, on the control lane; it carries a serial number so that flush can be awaited. */
+/* The event bus of a node: local subscriptions, the interest of other nodes, and the way of a
+ * message. A publish goes once to each node that wants it; of a queue group exactly one member gets
+ * it (the publisher picks the member's node at random, preferring its own; that node picks the
+ * member in turn). A step machine: effects by callbacks. Interest is sent whole to a node whose
+ * connection came up, then as changes in order, on the control lane; it carries a serial number so
+ * that flush can be awaited. */
 #ifndef MYCO_STREAM_BUS_H
 #define MYCO_STREAM_BUS_H
 
@@ -14,22 +15,28 @@ struct myco_bus;
 struct myco_bus_sub;
 
 struct myco_bus_events {
-    /* MYCO_MESSAGE_INTEREST or MYCO_MESSAGE_PUBLISH to a node; takes the payload; the transport's results. */
+    /* MYCO_MESSAGE_INTEREST or MYCO_MESSAGE_PUBLISH to a node; takes the payload; the transport's
+     * results. */
     int (*send)(uint64_t node, uint8_t type, struct myco_buf *payload, void *data);
     void *data;
 };
 
-struct myco_bus *myco_bus_new(struct myco_env *env, uint64_t self, const struct myco_bus_events *events);
+struct myco_bus *myco_bus_new(
+    struct myco_env *env, uint64_t self, const struct myco_bus_events *events);
 void myco_bus_free(struct myco_bus *bus);
-int myco_bus_subscribe(struct myco_bus *bus, struct myco_slice pattern, struct myco_slice queue, myco_msg_cb cb, void *data, struct myco_bus_sub **sub, struct myco_err *err);
-void myco_bus_unsubscribe(struct myco_bus *bus, struct myco_bus_sub *sub); /* no callback after it; may be called from one */
-/* Local deliveries run on a later turn of the loop, in order. *receivers (may be NULL): local subscriptions plus
- * nodes that it went to. EFULL: at least one node could not take it (the others got it). */
-int myco_bus_publish(struct myco_bus *bus, struct myco_slice subject, struct myco_slice data, struct myco_slice reply, size_t *receivers, struct myco_err *err);
+int myco_bus_subscribe(struct myco_bus *bus, struct myco_slice pattern, struct myco_slice queue,
+    myco_msg_cb cb, void *data, struct myco_bus_sub **sub, struct myco_err *err);
+/* No callback after it; may be called from one. */
+void myco_bus_unsubscribe(struct myco_bus *bus, struct myco_bus_sub *sub);
+/* Local deliveries run on a later turn of the loop, in order. *receivers (may be NULL): local
+ * subscriptions plus nodes that it went to. EFULL: at least one node could not take it (the others
+ * got it). */
+int myco_bus_publish(struct myco_bus *bus, struct myco_slice subject, struct myco_slice data,
+    struct myco_slice reply, size_t *receivers, struct myco_err *err);
 void myco_bus_receive(struct myco_bus *bus, uint64_t from, uint8_t type, struct myco_slice payload);
 void myco_bus_peer_up(struct myco_bus *bus, uint64_t node);
 void myco_bus_peer_down(struct myco_bus *bus, uint64_t node); /* forgets its interest */
-/* Calls back once every node that is up has acknowledged all interest told so far (or went down). */
+/* Calls back once every node that is up has acknowledged all interest told so far, or went down. */
 void myco_bus_flush(struct myco_bus *bus, void (*done)(void *data), void *data);
 
 #endif

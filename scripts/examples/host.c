@@ -1,9 +1,13 @@
-/* A C program that is a node: it starts one inside itself, stores, publishes, stands for a duty, and leaves.
+/* A C program that is a node: it starts one inside itself, stores, publishes, stands for a duty,
+ * then leaves.
  *
  *     cc host.c $(pkg-config --cflags --libs mycorrizal) -o host && ./host
  *
- * Several of them form a cluster: ./host api-1 17001 127.0.0.1:17001,127.0.0.1:17002 in one shell, and
- * ./host api-2 17002 127.0.0.1:17001,127.0.0.1:17002 in another. */
+ * Several of them form a cluster. In one shell, and in another:
+ *
+ *     ./host api-1 17001 127.0.0.1:17001,127.0.0.1:17002
+ *     ./host api-2 17002 127.0.0.1:17001,127.0.0.1:17002
+ */
 #include <mycorrizal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,15 +54,21 @@ int main(int argc, char **argv)
 
     if (myco_open(&node, &options, &err)) return myco_complain(&err);
     if (myco_wait_ready(node, 30000, &err)) return myco_complain(&err);
-    if (myco_septum(node, "carts", "kind=durable replicas=1", &carts, &err)) return myco_complain(&err);
-    if (myco_put(carts, myco_str("u:7"), myco_str("three apples"), NULL, &version, &err)) return myco_complain(&err);
+    if (myco_septum(node, "carts", "kind=durable replicas=1", &carts, &err))
+        return myco_complain(&err);
+    if (myco_put(carts, myco_str("u:7"), myco_str("three apples"), NULL, &version, &err))
+        return myco_complain(&err);
     if (myco_get(carts, myco_str("u:7"), &value, &err)) return myco_complain(&err);
-    printf("value    %.*s, version %llu\n", (int)value.size, (const char *)value.data, (unsigned long long)value.version);
+    printf("value    %.*s, version %llu\n", (int)value.size, (const char *)value.data,
+        (unsigned long long)value.version);
     myco_value_release(&value);
 
-    if (myco_subscribe(node, "orders.*.created", NULL, on_order, &events, &orders, &err)) return myco_complain(&err);
-    if (myco_publish(node, "orders.7.created", myco_str("{\"id\":7}"), NULL, &err)) return myco_complain(&err);
-    if (myco_campaign(node, "nightly-report", on_duty, &duties, &nightly, &err)) return myco_complain(&err);
+    if (myco_subscribe(node, "orders.*.created", NULL, on_order, &events, &orders, &err))
+        return myco_complain(&err);
+    if (myco_publish(node, "orders.7.created", myco_str("{\"id\":7}"), NULL, &err))
+        return myco_complain(&err);
+    if (myco_campaign(node, "nightly-report", on_duty, &duties, &nightly, &err))
+        return myco_complain(&err);
     await(&events);
     await(&duties);
 

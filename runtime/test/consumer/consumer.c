@@ -1,5 +1,5 @@
-/* Someone else's program, which knows nothing but what was installed. Without an argument it shows that
- * it links; with one it runs a node there. */
+/* Someone else's program, which knows nothing but what was installed. Without an argument it shows
+ * that it links; with one it runs a node there. */
 #include <mycorrizal.h>
 #include <stdio.h>
 

@@ -109,10 +109,10 @@ local function skip(source, at)
 end
 
 local function read_unicode(source, at)
-  local high = tonumber(source:match("^%x%x%x%x", at), 16)
+  local high = tonumber(source:match("^%x%x%x%x", at) or "none", 16)
   if not high then fail(source, at, "a wrong \\u") end
   if high < 0xD800 or high > 0xDBFF then return utf8.char(high), at + 4 end
-  local low = tonumber(source:match("^\\u(%x%x%x%x)", at + 4), 16)
+  local low = tonumber(source:match("^\\u(%x%x%x%x)", at + 4) or "none", 16)
   if not low or low < 0xDC00 or low > 0xDFFF then fail(source, at, "half of a surrogate pair") end
   return utf8.char(0x10000 + (high - 0xD800) * 1024 + low - 0xDC00), at + 10
 end

@@ -175,6 +175,13 @@ local function report_failure(task)
   end
 end
 
+-- A guarded task that was ended by force counts as cancelled, whatever was raised in it.
+local function note_overrun(task)
+  local guard = task.guard
+  if guard and not task.cancelled and loop.now_ms() >= guard.ends_ms then task.cancelled = "ETIMEDOUT" end
+  return guard and task.cancelled
+end
+
 local function take_outcome(task, results)
   local raised = not results[1] and results[2]
   local failure = task.failure
@@ -182,7 +189,7 @@ local function take_outcome(task, results)
     task.status, task.error, task.traceback = "failed", failure.error, failure.traceback
   elseif not raised then
     task.status, task.results = "done", table.pack(table.unpack(results, 2, results.n))
-  elseif raised.cancelled then
+  elseif raised.cancelled or note_overrun(task) then
     task.status = "cancelled"
   else
     task.status, task.error, task.traceback = "failed", raised.message, raised.traceback
@@ -215,7 +222,7 @@ end
 
 -- A guarded task past its deadline may not run another instruction: not even to wait for its children.
 function end_hard(task, message)
-  task.status, task.error = task.cancelled and "cancelled" or "failed", message
+  task.status, task.error = note_overrun(task) and "cancelled" or "failed", message
   task.traceback = debug.traceback(task.co, tostring(message))
   cancel_children(task)
   tell_end(task)

@@ -9,7 +9,9 @@ local JSON <const> = { false, "as JSON" }
 local function in_force(all)
   local current = {}
   for _, kind in ipairs(policies.kinds()) do
-    if kind.default then current[kind.kind] = { kind = kind.kind, name = kind.default, version = 0, author = "default" } end
+    if kind.default then
+      current[kind.kind] = { kind = kind.kind, name = kind.default, version = 0, author = "default" }
+    end
   end
   for _, policy in ipairs(all) do current[policy.kind] = policy end
   return current

@@ -52,10 +52,13 @@ function M.memory()
   return uv.resident_set_memory()
 end
 
-local function luv_name(value)
+-- A request under way, or a handle that is not closed; other things of luv (a folder that is read) don't matter.
+local function open_name(value)
   local meta = type(value) == "userdata" and getmetatable(value)
   local name = type(meta) == "table" and rawget(meta, "__name")
-  return type(name) == "string" and name:match("^uv_") and name or nil
+  if type(name) ~= "string" or not name:match("^uv_") then return nil end
+  if name == "uv_req" then return name end
+  return value ~= idle and value.is_closing and not value:is_closing() and name or nil
 end
 
 --- The names of luv's handles and requests that are open, for specs: luv keeps them in the registry.
@@ -63,8 +66,8 @@ end
 function M.open_handles()
   local names = {}
   for key, value in pairs(debug.getregistry()) do
-    local name = math.type(key) == "integer" and luv_name(value)
-    if name and value ~= idle and (name == "uv_req" or not value:is_closing()) then names[#names + 1] = name end
+    local name = math.type(key) == "integer" and open_name(value)
+    if name then names[#names + 1] = name end
   end
   table.sort(names)
   return names

@@ -233,18 +233,6 @@ static enum myco_role role_in(const struct myco_log_server *servers, size_t coun
     return MYCO_ROLE_NONE;
 }
 
-/* Its process is gone and will not come back under this identity: a live member bears its name. */
-static bool replaced(const struct myco_council *council, uint64_t id)
-{
-    const struct myco_member_record *old = myco_state_member(council->options.state, id);
-    for (size_t i = 0; old && i < council->member_count; i++) {
-        const struct myco_member_record *record = council->members[i].record;
-        if (council->members[i].present && record->id != id && strcmp(record->name, old->name) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool forgotten(struct myco_council *council, uint64_t id)
 {
     uint64_t now = myco_now_ms(council->options.env);
@@ -254,7 +242,28 @@ static bool forgotten(struct myco_council *council, uint64_t id)
         *since = now;
         myco_map_put(&council->dead_since, id, since);
     }
-    return replaced(council, id) || now - *since >= council->options.forget_ms;
+    const struct myco_member_record *record = myco_state_member(council->options.state, id);
+    bool left = record && record->left; /* on purpose: the group must not count on it any more */
+    return left || replaced(council, id) || now - *since >= council->options.forget_ms;
+}
+
+/* Present, or leaving and not gone yet: it still confirms what is committed. */
+static bool reachable(const struct myco_council *council, uint64_t id)
+{
+    if (myco__council_present(council, id)) return true;
+    const struct myco_member *member = myco_swim_get(council->options.swim, id);
+    return member && member->state == MYCO_MEMBER_ALIVE;
+}
+
+/* A voter that leaves on purpose hears the log to the end, and has no vote any more: the group does
+ * not need it when it is gone. */
+static bool unseat(struct myco_council *council, const struct myco_log_server *server)
+{
+    const struct myco_member_record *record = myco_state_member(council->options.state, server->id);
+    if (!record || !record->left || !reachable(council, server->id)) return false;
+    if (server->role == MYCO_ROLE_VOTER && server->id != council->options.self)
+        myco_rlog_assign(council->options.log, server->id, MYCO_ROLE_STANDBY);
+    return true;
 }
 
 /* One change at a time; a dead server leaves only while a majority of the voters is there without
@@ -265,7 +274,7 @@ static bool change_roles(struct myco_council *council, const msgpack_object *ans
     struct myco_rlog *log = council->options.log;
     size_t voters = 0, present = 0, standing = 0;
     for (size_t i = 0; i < count; i++) {
-        bool here = myco__council_present(council, servers[i].id);
+        bool here = reachable(council, servers[i].id);
         if (here) myco_free(myco_map_del(&council->dead_since, servers[i].id));
         voters += servers[i].role == MYCO_ROLE_VOTER;
         present += servers[i].role == MYCO_ROLE_VOTER && here;
@@ -275,6 +284,7 @@ static bool change_roles(struct myco_council *council, const msgpack_object *ans
         if (myco__council_present(council, servers[i].id) || !forgotten(council, servers[i].id))
             continue;
         if (present <= voters / 2) break;
+        if (unseat(council, &servers[i])) continue;
         MYCO_INFO(council->options.env->log, "nodosum", "removing a dead server from the group",
             "id=%016llx", (unsigned long long)servers[i].id);
         return myco_rlog_assign(log, servers[i].id, MYCO_ROLE_NONE) == 0;

@@ -416,6 +416,8 @@ static void depart(void *data)
         say_goodbye(core);
         return;
     }
+    if (myco_rlog_is_leader(core->log))
+        myco_rlog_transfer(core->log, 0); /* who stays takes our vote away */
     struct myco_buf body = {0};
     myco_core_submit(core, MYCO_COMMAND_LEAVE, &body, DEPART_MS, departed, core);
 }

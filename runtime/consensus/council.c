@@ -2,6 +2,7 @@
 #include "consensus/council.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -69,6 +70,26 @@ bool myco__council_present(const struct myco_council *council, uint64_t id)
     for (size_t i = 0; i < council->member_count; i++)
         if (council->members[i].record->id == id) return council->members[i].present;
     return false;
+}
+
+/* Its process is gone and will not come back under this identity: a live member bears its name. */
+bool myco__council_replaced(const struct myco_council *council, uint64_t id)
+{
+    const struct myco_member_record *old = myco_state_member(council->options.state, id);
+    for (size_t i = 0; old && i < council->member_count; i++) {
+        const struct myco_member_record *record = council->members[i].record;
+        if (council->members[i].present && record->id != id && strcmp(record->name, old->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool myco__council_lives(const struct myco_council *council, uint64_t id)
+{
+    if (id == council->options.self) return true;
+    const struct myco_member *member = myco_swim_get(council->options.swim, id);
+    return myco__council_present(council, id) && member->state == MYCO_MEMBER_ALIVE &&
+           !myco__council_replaced(council, id);
 }
 
 /* ── who is silent ── a live node that holds something, and does not renew its lease */

@@ -56,6 +56,9 @@ struct myco_council {
 bool myco__council_present(const struct myco_council *council, uint64_t id);
 bool myco__council_gone(const struct myco_council *council, uint64_t id,
     uint64_t generation); /* what it holds may be taken */
+bool myco__council_lives(
+    const struct myco_council *council, uint64_t id); /* and nobody doubts it */
+bool myco__council_replaced(const struct myco_council *council, uint64_t id);
 bool myco__council_shunned(const struct myco_council *council, uint64_t id);
 void myco__council_shun(struct myco_council *council, uint64_t id);
 void myco__council_propose(

@@ -4,18 +4,23 @@
 
 #define CHANGES_MAX 512 /* in one command */
 
-/* The first of the targets that is in sync and there; else any such member. */
+static bool may_succeed(
+    const struct myco_council *council, const struct myco_hypha_record *hypha, uint64_t node)
+{
+    return node != hypha->set.primary && myco_set_has(&hypha->set, node, 0) &&
+           myco__council_lives(council, node);
+}
+
+/* The first of the targets that is in sync and lives; else any such member. One that is suspected
+ * is not taken: the old primary leaves the set, and with a successor that is dead, too, the last
+ * copy would. */
 static uint64_t successor(const struct myco_council *council, const struct myco_hypha_record *hypha)
 {
     const struct myco_set *set = &hypha->set;
     for (uint8_t i = 0; i < hypha->target_count; i++)
-        if (hypha->targets[i] != set->primary && myco_set_has(set, hypha->targets[i], 0) &&
-            myco__council_present(council, hypha->targets[i]))
-            return hypha->targets[i];
+        if (may_succeed(council, hypha, hypha->targets[i])) return hypha->targets[i];
     for (uint8_t i = 0; i < set->in_sync_count; i++)
-        if (set->in_sync[i].node != set->primary &&
-            myco__council_present(council, set->in_sync[i].node))
-            return set->in_sync[i].node;
+        if (may_succeed(council, hypha, set->in_sync[i].node)) return set->in_sync[i].node;
     return 0;
 }
 

@@ -430,6 +430,7 @@ bool core_hyphae_hand_over(struct myco_core *core, bool all)
         const struct myco_set *set = myco_hypha_set(copy->hypha);
         myco_command_set(
             &body, MYCO_SET_PRIMARY, copy->septum, copy->index, set->epoch, set->version, next, 0);
+        copy->offered = set->version;
         ready++;
     }
     if (ready)

@@ -20,6 +20,7 @@ struct core_hypha {
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
     bool handing_over;
+    uint64_t offered; /* the version of the set with which another was proposed as primary */
     uint32_t frozen; /* not a member as far as we know: hears nothing; the barrier that frees it, 0:
                         a member */
 };
@@ -63,7 +64,7 @@ struct myco_core {
     uint64_t next_token, next_request;
     struct myco_list campaigns;
     struct myco_list given_up; /* elections that this node gives up, until the log says so */
-    struct myco_list inbox; /* requests of Cytoplasm */
+    struct myco_list inbox;    /* requests of Cytoplasm */
     uint64_t next_inbox;
     struct myco_bus_sub *inbox_sub;
 

@@ -14,11 +14,18 @@ uint64_t core_expiry_now(const struct core_hypha *copy)
     return myco_hypha_log_time_ms(copy->hypha);
 }
 
+/* Another was proposed as primary, and may serve before this node hears that it was taken. */
+static bool given_away(const struct core_hypha *copy)
+{
+    return copy->offered && copy->offered == myco_hypha_set(copy->hypha)->version;
+}
+
 int core_serve_table(
     struct myco_core *core, uint64_t septum, uint32_t index, struct core_hypha **copy)
 {
     *copy = core_hypha_find(core, septum, index);
-    if (!*copy || (*copy)->loading_epoch || !myco_hypha_serving((*copy)->hypha))
+    if (!*copy || (*copy)->loading_epoch || !myco_hypha_serving((*copy)->hypha) ||
+        given_away(*copy))
         return MYCO_EUNAVAILABLE;
     return myco_lease_valid(core->lease) ? 0 : MYCO_EUNAVAILABLE;
 }

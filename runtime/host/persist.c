@@ -329,6 +329,9 @@ static void take_list(struct core_persist *persist, uint64_t from, struct myco_r
     const struct myco_election_record *election =
         myco_state_election(persist->core->state, "mycel");
     if (!election || election->holder != from || election->epoch != epoch) return;
+    /* What an older leader said and this one does not, did not get into a manifest. */
+    MYCO_MAP_EACH (struct persist_uploaded, stale, &persist->uploaded)
+        *stale = (struct persist_uploaded){0};
     for (uint32_t n = myco_read_u32(in); n > 0 && !in->bad; n--) {
         uint64_t septum = myco_read_u64(in);
         uint64_t key = persist_hypha_key(septum, myco_read_u32(in));
@@ -360,7 +363,8 @@ void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_sli
     } else if (kind == PERSIST_UPLOADED) {
         take_list(persist, from, &in);
     } else if (kind == PERSIST_ASK) {
-        persist_leader_tell(persist, from);
+        /* What is not committed to the store yet, is told when it is. */
+        if (!persist->dirty && !persist->writing) persist_leader_tell(persist, from);
     }
 }
 

@@ -80,18 +80,20 @@ static const struct myco_manifest_hypha *source_of(struct persist_load *load)
     return NULL;
 }
 
-/* Offsets of this incarnation start far above any that the lost cluster can have used: versions
- * never repeat. */
-static uint64_t restored_offset(const struct myco_manifest_hypha *hypha)
+/* Offsets of this incarnation start far above any that a lost one can have used, also those that no
+ * manifest knows: versions never repeat. */
+static uint64_t restored_offset(uint64_t incarnation, const struct myco_manifest_hypha *hypha)
 {
     uint64_t to = hypha && hypha->section_count ? hypha->sections[hypha->section_count - 1].to : 0;
-    return (to | UINT32_MAX) + 1;
+    uint64_t after = (to | UINT32_MAX) + 1, floor = (incarnation & 0xfffff) << 40;
+    return after > floor ? after : floor;
 }
 
 static void finish(struct persist_load *load, struct core_hypha *copy)
 {
     struct myco_err err = {0};
-    if (myco_hypha_restore(copy->hypha, restored_offset(source_of(load)), &err)) {
+    if (myco_hypha_restore(
+            copy->hypha, restored_offset(copy->core->state->incarnation, source_of(load)), &err)) {
         fail(load, "restore", err.message);
         return;
     }

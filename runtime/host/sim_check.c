@@ -131,7 +131,8 @@ static void check_hyphae(struct sim_world *world)
                 (unsigned long long)node->core->state->incarnation);
         if (!node->core || !myco_lease_valid(node->core->lease)) continue;
         MYCO_MAP_EACH (struct core_hypha, copy, &node->core->hyphae) {
-            if (copy->loading_epoch || !myco_hypha_serving(copy->hypha)) continue;
+            struct core_hypha *served;
+            if (core_serve_table(node->core, copy->septum, copy->index, &served)) continue;
             void *other = myco_map_put(&serving, copy->stream, (void *)(uintptr_t)(i + 1));
             if (other)
                 sim_violated(world, "n%u and n%u both serve hypha %llx", (unsigned)(uintptr_t)other,

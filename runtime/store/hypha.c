@@ -228,6 +228,7 @@ void myco_hypha_configure(struct myco_hypha *hypha, const struct myco_set *set)
     MYCO_ASSERT(set->in_sync_count <= MYCO_COPIES_MAX);
     MYCO_ASSERT(set->joining_count <= MYCO_COPIES_MAX);
     bool new_epoch = set->epoch > hypha->set.epoch;
+    bool skipped = !new_epoch && set->version > hypha->set.version + 1;
     hypha->set = *set;
     hypha->sealed = false;
     hypha->proposed = false;
@@ -237,6 +238,7 @@ void myco_hypha_configure(struct myco_hypha *hypha, const struct myco_set *set)
         bool fresh =
             set->epoch > hypha->epoch || (new_epoch && set->primary == hypha->options.self);
         hypha->epoch = set->epoch;
+        if (skipped) myco__hypha_members_doubt(hypha);
         take_role(hypha, fresh);
     }
     myco__hypha_settle(hypha);

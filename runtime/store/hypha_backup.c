@@ -209,10 +209,13 @@ static void receive_append(struct myco_hypha *hypha, uint64_t epoch, struct myco
     if (count > 0 && hypha->options.level != MYCO_LEVEL_DISK) hypha->ack_owed = true;
 }
 
-/* Whether the message is of the primary that we follow; a HELLO may bring a newer one. */
+/* Whether the message is of the primary that we follow; a HELLO may bring a newer one. A copy that
+ * consensus said is no member is silent until consensus says otherwise: it may be thrown away at
+ * any time, and whatever it acknowledged would count once the node is a member again. */
 static bool is_leader(struct myco_hypha *hypha, uint64_t from, const struct myco__head *head,
     struct myco_reader *reader)
 {
+    if (hypha->role == MYCO__ROLE_NONE) return false;
     if (head->epoch < hypha->epoch) {
         myco__backup_refuse(hypha, from);
         return false;

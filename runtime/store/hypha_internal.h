@@ -252,6 +252,7 @@ void myco__hypha_answer_ready(struct myco_hypha *hypha);
 
 /* ── hypha_members.c ── */
 void myco__hypha_members_configure(struct myco_hypha *hypha, bool fresh);
+void myco__hypha_members_doubt(struct myco_hypha *hypha);
 void myco__hypha_members_free(struct myco_hypha *hypha);
 struct myco__member *myco__member_of(struct myco_hypha *hypha, uint64_t node);
 void myco__hypha_members_commit(struct myco_hypha *hypha);

@@ -68,6 +68,15 @@ void myco__hypha_members_configure(struct myco_hypha *hypha, bool fresh)
     myco__copy_release(hypha);
 }
 
+/* Sets were missed: a member may have left and come again between them, without what it had. */
+void myco__hypha_members_doubt(struct myco_hypha *hypha)
+{
+    for (size_t i = 0; i < hypha->member_count; i++) {
+        hypha->members[i]->acked = 0;
+        myco__member_greet(hypha, hypha->members[i]);
+    }
+}
+
 /* What every member that counts has acknowledged. */
 static uint64_t acked_by_all(const struct myco_hypha *hypha)
 {

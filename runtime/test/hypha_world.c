@@ -743,6 +743,7 @@ static bool fill_joining(struct world *world)
     for (unsigned i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
         if (node->hypha == NULL || in_sync_holder(world, node->id) != NULL) continue;
+        if (world->now_ns / MS < node->out_ms) continue;
         joining[count++] = (struct myco_holder){node->id, node->generation};
     }
     bool same =
@@ -842,6 +843,46 @@ void world_crash(struct world *world, unsigned index)
     for (unsigned i = 0; i < world->node_count; i++) {
         if (i != index) world_break(world, index, i);
     }
+}
+
+static bool is_member(const struct world *world, const struct node *node)
+{
+    for (uint8_t i = 0; i < world->set.joining_count; i++) {
+        if (world->set.joining[i].node == node->id) return true;
+    }
+    return in_sync_holder(world, node->id) != NULL;
+}
+
+/* What a host does with a copy that consensus, as of now, does not want; the node lives on. */
+static void on_throw_away(struct world *world, struct event *event)
+{
+    struct node *node = &world->nodes[event->node];
+    if (node->hypha == NULL || is_member(world, node)) return;
+    if (node->hypha->role != MYCO__ROLE_NONE) {
+        world_at(world, 20 * MS, on_throw_away, event->node);
+        return;
+    }
+    myco_hypha_free(node->hypha);
+    myco__env_close(&node->env);
+    entries_drop(node, 0, node->entry_count);
+    myco_buf_free(&node->snapshot);
+    node->saved = false;
+    node->snapshot_sequence = node->sequence;
+    node->generation--; /* the same one again */
+    node_boot(world, event->node);
+    myco_hypha_configure(node->hypha, &world->set);
+}
+
+void world_remove(struct world *world, unsigned index, uint64_t ms)
+{
+    struct myco_set *set = &world->set;
+    if (set->primary == index + 1 || world->nodes[index].hypha == NULL) return;
+    holders_remove(set->in_sync, &set->in_sync_count, index + 1);
+    holders_remove(set->joining, &set->joining_count, index + 1);
+    set->version++;
+    world->nodes[index].out_ms = world->now_ns / MS + ms;
+    world_configure(world);
+    world_at(world, 20 * MS, on_throw_away, index);
 }
 
 struct world *world_new(unsigned node_count, enum myco_level level, uint64_t seed)

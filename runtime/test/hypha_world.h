@@ -35,6 +35,7 @@ struct node {
     int journal_error; /* what appends are answered with */
     int send_error;    /* what sends are answered with; lasts until it is reset */
     int64_t wall_skew_ms;
+    uint64_t out_ms;  /* consensus gives it no copy until then */
     uint64_t seen;    /* offset of the last committed change */
     uint64_t lost_ms; /* as primary: unreachable since; 0: reachable */
     /* its disk, which survives */
@@ -147,6 +148,8 @@ void world_isolate(struct world *world, unsigned node); /* from all, and from co
 void world_heal(struct world *world);                   /* everything, and starts who is down */
 void world_break(struct world *world, unsigned a, unsigned b); /* the connection; it comes again */
 void world_snapshot(struct world *world, unsigned node);
+/* Consensus takes its copy away for so long; the node throws it away once it knows. */
+void world_remove(struct world *world, unsigned node, uint64_t ms);
 void world_configure(struct world *world); /* tells everybody the set (after a change by hand) */
 void world_primary(struct world *world, unsigned node); /* a new epoch */
 void world_answer(struct world *world, bool take);      /* the proposal that waits */

@@ -316,6 +316,23 @@ static void test_lost_last(unsigned kind)
     check_end(world, "lost last message");
 }
 
+/* The newest commit is told, and lost with the connection: it is told again. */
+static void test_tell_lost(void)
+{
+    struct world *world = some(2, MYCO_LEVEL_DISK, 0);
+    struct myco_hypha *hypha = world->nodes[0].hypha;
+    uint64_t token = world_put(world, 0, 1);
+    while (!world_done(world, token, 0) || hypha->members[0]->told < hypha->log.commit) {
+        world->now_ns += MS / 20;
+        world_run(world, 0);
+    }
+    ok(world->nodes[1].hypha->log.applied < 2, "the commit is on its way");
+    world_break(world, 0, 1);
+    world_run(world, 500);
+    is_int(world->nodes[1].hypha->log.applied, 2, "and is told in the next session too");
+    check_end(world, "tell");
+}
+
 /* What was on its way to the disk when the log was cut says nothing about what is there now. */
 static void test_cut_durable(void)
 {
@@ -436,6 +453,7 @@ int main(void)
     test_lost_messages();
     test_lost_last(MYCO__APPEND);
     test_lost_last(MYCO__ACK);
+    test_tell_lost();
     test_cut_durable();
     test_no_memory(false);
     test_no_memory(true);

@@ -106,7 +106,7 @@ static void on_fault(struct world *world, struct event *event)
     (void)event;
     unsigned node = some_node(world), other = some_node(world);
     uint64_t while_ns = world_random(world, 2500 * MS);
-    switch (world_random(world, 10)) {
+    switch (world_random(world, 11)) {
     case 0:
     case 1:
         if (!may_crash(world, node)) break;
@@ -130,6 +130,9 @@ static void on_fault(struct world *world, struct event *event)
         break;
     case 7: world->nodes[node].wall_skew_ms = (int64_t)world_random(world, 4000) - 2000; break;
     case 8: world_snapshot(world, node); break;
+    case 10:
+        if (may_crash(world, node)) world_remove(world, node, world_random(world, 1000));
+        break;
     case 9: /* a planned hand-over */
         for (uint8_t i = 0; i < world->set.in_sync_count; i++) {
             const struct myco_holder *holder = &world->set.in_sync[i];

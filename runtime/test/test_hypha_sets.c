@@ -261,12 +261,75 @@ static void test_member_late(void)
     world->set.joining_count = 1;
     world->set.version++;
     world_configure(world);
-    world_run(world, 100);
+    world_run(world, 800);
+    is_int(world->nodes[1].hypha->log.last, 0, "not a member, as far as it knows: it is silent");
+    is_int(world->set.in_sync_count, 1, "and counts for nothing");
     world->nodes[1].cut_off = false;
     world_configure(world);
-    world_run(world, 1000);
-    is_int(world->set.in_sync_count, 2, "it is in the set");
+    world_run(world, 300);
+    is_int(world->set.in_sync_count, 2, "it knows: it is in the set at once");
     ok(world_equal(world), "and has everything");
+    is_int(world->violations, 0, "no invariant was violated");
+    world_free(world);
+}
+
+/* A member left, threw its copy away and came again, while its primary heard nothing: what it had
+ * acknowledged before does not count any more. */
+static void test_member_again(void)
+{
+    struct world *world = world_new(2, MYCO_LEVEL_DISK, 14);
+    world_start(world, false);
+    world->no_refusals = true;
+    for (unsigned i = 0; i < 5; i++) world_put(world, 0, i);
+    world->set.joining[0] = (struct myco_holder){2, 1};
+    world->set.joining_count = 1;
+    world->set.version++;
+    world_configure(world);
+    world_run(world, 500);
+    is_int(world->nodes[0].proposals[MYCO_PROPOSE_EXPAND], 1, "a member that has everything");
+    world->nodes[0].cut_off = true;
+    world_remove(world, 1, 0);
+    world_run(world, 100);
+    is_int(world->nodes[1].hypha->log.last, 0, "is removed, and has nothing any more");
+    world->nodes[1].frozen = true;
+    world->set.joining[0] = (struct myco_holder){2, 1};
+    world->set.joining_count = 1;
+    world->set.version++;
+    world->nodes[0].cut_off = false;
+    world_configure(world);
+    world_run(world, 1500);
+    is_int(world->nodes[0].proposals[MYCO_PROPOSE_EXPAND], 1,
+        "it comes again, and has nothing durable");
+    world->nodes[1].frozen = false;
+    world_run(world, 1000);
+    is_int(world->nodes[0].proposals[MYCO_PROPOSE_EXPAND], 2, "it is proposed when it has");
+    is_int(world->violations, 0, "no invariant was violated");
+    world_free(world);
+}
+
+/* P leads in epoch 1, Q in 2 without P knowing, P again in 3: what a member acknowledged to P in
+ * epoch 1 was cut by Q, and must be acknowledged anew. */
+static void test_lead_again(void)
+{
+    struct world *world = three(MYCO_LEVEL_DISK);
+    world_cut(world, 0, 2);
+    for (unsigned i = 0; i < 4; i++) world_put(world, 0, i);
+    world_run(world, 100);
+    is_int(world->nodes[0].hypha->members[0]->acked, 5, "one member has the writes, the other not");
+    world_isolate(world, 0);
+    world_primary(world, 2);
+    world_run(world, 200);
+    is_int(world->nodes[1].hypha->log.last, 2, "the next primary cut them there");
+    world->nodes[0].cut_off = false;
+    world_primary(world, 0);
+    world_mend(world, 0, 2);
+    world_run(world, 400);
+    is_int(world->nodes[0].hypha->set.epoch, 3, "the first one leads again");
+    is_int(world->nodes[0].hypha->log.commit, 1, "and does not count what was cut");
+    world_mend(world, 0, 1);
+    world_run(world, 400);
+    ok(world_serving(world) == &world->nodes[0], "it serves when all have everything");
+    is_int(world->nodes[0].hypha->log.commit, 6, "the writes survived after all");
     is_int(world->violations, 0, "no invariant was violated");
     world_free(world);
 }
@@ -284,5 +347,7 @@ int main(void)
     test_old_sets();
     test_generation();
     test_member_late();
+    test_member_again();
+    test_lead_again();
     return plan_done();
 }

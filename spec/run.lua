@@ -6,7 +6,7 @@ package.path = "./?.lua;" .. package.path
 -- busted empties package.loaded between files: what is loaded by now stays one and the same.
 local LASTING <const> = {
   "luv", "mycorrizal", "mycorrizal.json", "mycorrizal.show", "mycorrizal.policies", "mycorrizal.io.frame",
-  "mycorrizal.io.stream", "mycorrizal.command", "scripts.cluster", "spec.support.helper",
+  "mycorrizal.io.stream", "mycorrizal.command", "mycorrizal.io.process", "spec.support.helper",
 }
 for _, name in ipairs(LASTING) do require(name) end
 

@@ -75,13 +75,19 @@ local function sorted(declared)
   return names
 end
 
---- Carries out declarations: Lua source that returns {septa, policies}. In a task.
+--- Reads declarations: Lua source that returns {septa, policies, modules}, or nothing. Raises.
+---@param source string?
+---@return table
+function M.read(source)
+  local chunk, message = load(source or "", "=configuration", "t", { table = { insert = table.insert } })
+  if not chunk then error(message, 0) end
+  return chunk() or {}
+end
+
+--- Carries out declarations of septa and policies. In a task.
 ---@param node myco.node
----@param source string
-function M.carry_out(node, source)
-  local chunk, message = load(source, "=configuration", "t", {})
-  if not chunk then return core.report(message) end
-  local declared = chunk()
+---@param declared table
+function M.carry_out(node, declared)
   for _, name in ipairs(sorted(declared.septa)) do
     insist("septum " .. name, node.mycel.septum, node.mycel, name, declared.septa[name])
   end

@@ -20,6 +20,7 @@ local M <const> = {}
 ---@field cytoplasm myco.cytoplasm
 ---@field nodosum myco.nodosum
 ---@field hypha myco.hypha
+---@field modules table<string, myco.running_module>
 local Node <const> = {}
 Node.__index = Node
 
@@ -73,7 +74,7 @@ Node.__tostring = function(self) return ("node %s (%s)"):format(self.name, self.
 ---@return myco.node
 function M.new(handle, owned)
   local self = setmetatable(core.about(handle), Node)
-  self.handle, self.owned = handle, owned
+  self.handle, self.owned, self.modules = handle, owned, {}
   self.mycel, self.cytoplasm = mycel.new(self), cytoplasm.new(self)
   self.nodosum, self.hypha = nodosum.new(self), hypha.new(self)
   return self

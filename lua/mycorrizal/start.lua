@@ -1,10 +1,10 @@
--- The Lua side of a node: the admin server, and what its configuration declares. Called by the
--- bridge with the node's handle and {admin, socket, config}; returns {admin = as bound, ready(),
--- close(callback)}.
+-- The Lua side of a node: the admin server, modules, and what its configuration declares. Called by
+-- the bridge with the node's handle and {admin, socket, config}; returns {admin = as bound, ready(),
+-- close(callback)}. Modules run before the node is ready: some say whether it is.
 
 local admin <const> = require "mycorrizal.io.admin"
 local declare <const> = require "mycorrizal.declare"
-local loop <const> = require "mycorrizal.io.loop"
+local modules <const> = require "mycorrizal.modules"
 local node <const> = require "mycorrizal.node"
 local task <const> = require "mycorrizal.task"
 
@@ -18,16 +18,20 @@ end
 return function(handle, options)
   local self = node.new(handle, false)
   _G.node = self
+  local declared = declare.read(options.config)
+  local wanted, wrong = modules.resolve(declared.modules)
+  if not wanted then error(wrong, 0) end
   local server, message = admin.start(self, addresses(options))
   if not server then error(message, 0) end
+  modules.start(self, wanted)
   return {
     admin = options.admin and server.listeners[1].address or "",
     ready = function()
-      if options.config then task.start(declare.carry_out, self, options.config) end
+      task.start(declare.carry_out, self, declared)
     end,
     close = function(callback)
       server:close()
-      loop.defer(callback) -- tasks that were cancelled have had their turn by then
+      modules.stop(self, callback) -- tasks that were cancelled have had their turn by then
     end,
   }
 end

@@ -1,15 +1,42 @@
 -- What specs share: folders that go away, nodes here and as processes, pulse, and handles that must not stay open.
 
-local cluster <const> = require "scripts.cluster"
 local json <const> = require "mycorrizal.json"
 local loop <const> = require "mycorrizal.io.loop"
 local myco <const> = require "mycorrizal"
+local process_module <const> = require "mycorrizal.io.process"
 local task <const> = require "mycorrizal.task"
 local uv <const> = require "luv"
 
 local M <const> = {}
 
 M.build = os.getenv("SPEC_BUILD") or "build/debug"
+
+-- ── Waiting and processes ──
+
+--- Asks again and again until `ask()` returns something true, which is returned; raises after `seconds`.
+---@param what string for the message
+---@param seconds number
+---@param ask fun(): any
+---@return any
+function M.wait_until(what, seconds, ask)
+  local found = task.deadline(seconds, function()
+    local answer = ask()
+    while not answer do
+      task.sleep("10ms")
+      answer = ask()
+    end
+    return answer
+  end)
+  return found or error(("waited %g s for %s"):format(seconds, what), 2)
+end
+
+--- Starts a program; raises when it can't be.
+---@param argv string[]
+---@param options table?
+---@return myco.process
+function M.spawn(argv, options)
+  return assert(process_module.spawn(argv, options))
+end
 
 -- ── Folders ──
 
@@ -63,7 +90,7 @@ end
 ---@param ... string more arguments
 ---@return table node {process, socket, admin, name}
 function M.start_node(folder, ...)
-  local process = cluster.spawn({
+  local process = M.spawn({
     M.build .. "/bin/mycorrizal", "run", "--name", "api-1", "--cluster", "shop", "--data", folder .. "/api-1.myco",
     "--admin", "127.0.0.1:0", ...,
   }, { log = folder .. "/api-1.log" })
@@ -93,7 +120,7 @@ end
 ---@return { out: string, err: string, status: integer }
 function M.pulse(node, words, input)
   local argv = { M.build .. "/bin/pulse", "--connect", node.socket, table.unpack(words) }
-  local process = cluster.spawn(argv, { input = input or "" })
+  local process = M.spawn(argv, { input = input })
   local status = task.deadline(20, function() return process:wait_end() end)
   if not status then
     process:kill("sigkill")
@@ -101,8 +128,6 @@ function M.pulse(node, words, input)
   end
   return { out = process.out, err = process.err, status = status }
 end
-
-M.spawn, M.wait_until = cluster.spawn, cluster.wait_until
 
 -- ── Handles ──
 

@@ -21,4 +21,37 @@ function M.node_sockets(folder)
   return found
 end
 
+--- Whether there is such a file or folder.
+---@param path string
+---@return boolean
+function M.exists(path)
+  return uv.fs_stat(path) ~= nil
+end
+
+local function names_in(folder)
+  local names, entries = {}, uv.fs_scandir(folder)
+  while entries do
+    local name = uv.fs_scandir_next(entries)
+    if not name then break end
+    names[#names + 1] = name
+  end
+  return names
+end
+
+--- The folders in `folder` that hold `file`, and those one level deeper, as "above.below".
+---@param folder string
+---@param file string
+---@return string[] names
+function M.folders_with(folder, file)
+  local found = {}
+  for _, name in ipairs(names_in(folder)) do
+    local path = folder .. "/" .. name
+    if M.exists(path .. "/" .. file) then found[#found + 1] = name end
+    for _, below in ipairs(names_in(path)) do
+      if M.exists(("%s/%s/%s"):format(path, below, file)) then found[#found + 1] = name .. "." .. below end
+    end
+  end
+  return found
+end
+
 return M

@@ -1,0 +1,2 @@
+myco_fuzz(msgpack LAYERS host)
+myco_fuzz(policy LAYERS host)

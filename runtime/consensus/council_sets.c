@@ -38,15 +38,6 @@ static bool targeted(const struct myco_hypha_record *hypha, uint64_t node)
     return false;
 }
 
-static bool dead(const struct myco_council *council, uint64_t node)
-{
-    const struct myco_member_record *record = myco_state_member(council->options.state, node);
-    if (!record || record->left) return true;
-    if (node == council->options.self) return false;
-    const struct myco_member *member = myco_swim_get(council->options.swim, node);
-    return !member || member->state >= MYCO_MEMBER_DEAD;
-}
-
 /* It renewed its lease within the last one: it lives, and can take writes without the others. */
 static bool renews(const struct myco_council *council, uint64_t node)
 {
@@ -55,9 +46,9 @@ static bool renews(const struct myco_council *council, uint64_t node)
            myco_lease_silent_ms(council->options.lease, node) <= council->options.state->lease_ms;
 }
 
-/* A backup holds no lease: it may leave the set as soon as it is known to be dead, or when every
- * target has a copy. But only while the primary lives: of a hypha whose primary is lost for ever,
- * it may be the last one that has everything, and be back in a second. */
+/* A copy that is no target leaves the set once every target has one, while the primary lives. One
+ * that is dead leaves it only at the primary's own word (host/core_hyphae.c): of a hypha whose
+ * primary is lost for ever it may be the last one that has everything, and be back in a second. */
 static uint64_t superfluous(
     const struct myco_council *council, const struct myco_hypha_record *hypha)
 {
@@ -69,7 +60,7 @@ static uint64_t superfluous(
     for (uint8_t i = 0; i < set->in_sync_count; i++) {
         uint64_t node = set->in_sync[i].node;
         if (node == set->primary) continue;
-        if (dead(council, node) || (complete && !targeted(hypha, node))) return node;
+        if (complete && !targeted(hypha, node)) return node;
     }
     return 0;
 }
@@ -98,7 +89,7 @@ static bool judge(const struct myco_council *council, const struct myco_septum_r
     uint64_t node = superfluous(council, hypha);
     if (!node) return false;
     myco_command_set(body, MYCO_SET_SHRINK, septum->id, index, set->epoch, set->version, node, 0);
-    say(council, "a copy is dead or not needed", septum, index, node);
+    say(council, "a copy is not needed any more", septum, index, node);
     return true;
 }
 

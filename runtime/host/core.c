@@ -292,6 +292,7 @@ static void refresh(void *data)
     if (!core->swim) return;
     myco_lease_hold(core->lease, core_hyphae_primary_count(core) + core_duties_held(core) > 0);
     tell_meta(core);
+    core_hyphae_shrink(core);
     core_birth(core);
     check_ready(core);
     core_ops_retry(core);
@@ -427,6 +428,10 @@ void myco_core_leave(
 {
     core->left = done;
     core->left_data = data;
+    if (!core->transport) { /* was never started: there is nobody to take leave of */
+        close_journal(core);
+        return;
+    }
     core->leave_deadline_ms = myco_now_ms(core->env) + deadline_ms;
     core->leave_stage = LEAVE_FLUSH;
     core_persist_flush(core, depart, core);

@@ -390,6 +390,43 @@ uint32_t core_hyphae_primary_count(struct myco_core *core)
     return count;
 }
 
+/* ── the dead ── said by gossip: faster than waiting for an answer that does not come */
+
+static bool is_dead(struct myco_core *core, uint64_t node)
+{
+    const struct myco_member_record *record = myco_state_member(core->state, node);
+    const struct myco_member *member = myco_swim_get(core->swim, node);
+    return (record && record->left) || (member && member->state >= MYCO_MEMBER_DEAD);
+}
+
+static uint64_t dead_member(struct myco_core *core, const struct myco_set *set)
+{
+    for (uint8_t i = 0; i < set->in_sync_count; i++)
+        if (is_dead(core, set->in_sync[i].node)) return set->in_sync[i].node;
+    return 0;
+}
+
+void core_hyphae_shrink(struct myco_core *core)
+{
+    struct myco_buf body = {0};
+    if (!core->joined || core->leaving) return;
+    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
+        const struct myco_set *set = myco_hypha_set(copy->hypha);
+        if (copy->loading_epoch || set->primary != core->identity.id ||
+            copy->shrunk == set->version)
+            continue;
+        uint64_t node = dead_member(core, set);
+        if (!node || node == core->identity.id) continue;
+        copy->shrunk = set->version;
+        myco_command_set(
+            &body, MYCO_SET_SHRINK, copy->septum, copy->index, set->epoch, set->version, node, 0);
+    }
+    if (body.size)
+        myco_commands_submit(core->commands, MYCO_COMMAND_SETS, &body, 5000, NULL, NULL);
+    else
+        myco_buf_free(&body);
+}
+
 /* ── hand-over ── seal, wait until nothing is pending, propose the next primary; again until it is
  * taken */
 

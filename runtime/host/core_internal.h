@@ -20,6 +20,7 @@ struct core_hypha {
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
     bool handing_over;
+    uint64_t shrunk;  /* the version of the set from which dead members were proposed to leave */
     uint64_t offered; /* the version of the set with which another was proposed as primary */
     uint32_t frozen; /* not a member as far as we know: hears nothing; the barrier that frees it, 0:
                         a member */
@@ -104,6 +105,7 @@ void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum,
     uint32_t index); /* makes the copy here what the set says */
 void core_hyphae_sync_all(struct myco_core *core);
 void core_hyphae_tick(struct myco_core *core);
+void core_hyphae_shrink(struct myco_core *core); /* dead members of sets whose primary is here */
 void core_hyphae_peer_up(struct myco_core *core, uint64_t node, uint64_t generation);
 void core_hyphae_peer_down(struct myco_core *core, uint64_t node);
 void core_hyphae_drained(struct myco_core *core, uint64_t node);

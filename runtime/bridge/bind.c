@@ -122,6 +122,14 @@ static int report(lua_State *L)
     return 0;
 }
 
+/* note(system, sentence): the same, of something that is as it should be. */
+static int note(lua_State *L)
+{
+    const char *system = luaL_checkstring(L, 1), *sentence = luaL_checkstring(L, 2);
+    MYCO_INFO(myco__state_of(L)->log, system, sentence, "%s", "");
+    return 0;
+}
+
 static int version(lua_State *L)
 {
     lua_pushstring(L, myco_version());
@@ -133,7 +141,7 @@ int myco__open_core(lua_State *L)
     luaL_newmetatable(L, MYCO_LUA_NODE);
     lua_pop(L, 1);
     static const luaL_Reg own[] = {{"guard", myco__lua_guard}, {"release", myco__lua_release},
-        {"memory", memory}, {"report", report}, {"version", version}, {NULL, NULL}};
+        {"memory", memory}, {"report", report}, {"note", note}, {"version", version}, {NULL, NULL}};
     luaL_newlib(L, own);
     luaL_setfuncs(L, myco__bind_node, 0);
     luaL_setfuncs(L, myco__bind_mycel, 0);

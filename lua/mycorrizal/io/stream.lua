@@ -121,6 +121,11 @@ function Stream:send(bytes)
   return self.handle:get_write_queue_size()
 end
 
+--- Says that nothing more will be written; what the peer still sends can be read.
+function Stream:finish()
+  if not self.closed and not self.handle:is_closing() then self.handle:shutdown() end
+end
+
 --- Closes it; who reads gets ECLOSED.
 function Stream:close()
   if self.closed then return end

@@ -21,7 +21,7 @@ uint64_t myco_hash_mix(uint64_t a, uint64_t b)
 
 /* CRC32C (Castagnoli, reflected 0x82f63b78). A CRC is linear: the entry of a byte is the xor of the
  * entries of its bits, so that eight constants make the table. */
-#define BIT(i, bit, crc) (((i) & (1u << (bit))) != 0 ? UINT32_C(crc) : 0u)
+#define BIT(i, bit, crc) (((i) >> (bit)) % 2 * UINT32_C(crc))
 #define ENTRY(i)                                                                                   \
     (BIT(i, 0, 0xf26b8303) ^ BIT(i, 1, 0xe13b70f7) ^ BIT(i, 2, 0xc79a971f) ^                       \
         BIT(i, 3, 0x8ad958cf) ^ BIT(i, 4, 0x105ec76f) ^ BIT(i, 5, 0x20bd8ede) ^                    \

@@ -54,7 +54,7 @@ int myco__option_unknown(
 {
     const char *names[128];
     size_t count = 0;
-    for (; options[count].name != NULL && count < 127; count++) names[count] = options[count].name;
+    for (; count < 127 && options[count].name != NULL; count++) names[count] = options[count].name;
     names[count] = NULL;
     const char *nearest = myco_nearest(names, name);
     if (nearest != NULL) {

@@ -111,17 +111,17 @@ static int open_parent(
 {
     char part[NAME_SIZE_MAX + 1];
     const char *slash;
+    *name = path;
     *fd = fcntl(folder->fd, F_DUPFD_CLOEXEC, 0);
     if (*fd < 0) return myco_err_from_errno(errno);
-    for (; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
-        memcpy(part, path, (size_t)(slash - path));
-        part[slash - path] = '\0';
+    for (; (slash = strchr(*name, '/')) != NULL; *name = slash + 1) {
+        memcpy(part, *name, (size_t)(slash - *name));
+        part[slash - *name] = '\0';
         int below, result = enter(*fd, part, create, &below);
         close(*fd);
         *fd = below;
         if (result < 0) return result;
     }
-    *name = path;
     return 0;
 }
 

@@ -6,10 +6,16 @@
 /* ── Clocks ─────────────────────────────────────────────────────────────────────────────────────
  * local = clock_local + (true - clock_true) × (1,000,000 + ppm) / 1,000,000 */
 
+/* How many microseconds its clocks show when a second has passed. */
+static uint64_t clock_rate(const struct sim_host *host)
+{
+    return (uint64_t)(INT64_C(1000000) + host->drift_ppm);
+}
+
 static uint64_t local_time(const struct sim_host *host)
 {
     uint64_t passed = host->sim->now - host->clock_true;
-    unsigned __int128 scaled = (unsigned __int128)passed * (uint64_t)(1000000 + host->drift_ppm);
+    unsigned __int128 scaled = (unsigned __int128)passed * clock_rate(host);
     return host->clock_local + (uint64_t)(scaled / 1000000);
 }
 
@@ -17,7 +23,7 @@ static uint64_t local_time(const struct sim_host *host)
 static uint64_t true_time(const struct sim_host *host, uint64_t local)
 {
     if (local <= host->clock_local) return host->clock_true;
-    uint64_t rate = (uint64_t)(1000000 + host->drift_ppm);
+    uint64_t rate = clock_rate(host);
     unsigned __int128 scaled = (unsigned __int128)(local - host->clock_local) * 1000000;
     unsigned __int128 at = host->clock_true + (scaled + rate - 1) / rate;
     return at > UINT64_MAX - 1 ? UINT64_MAX - 1 : (uint64_t)at;

@@ -227,7 +227,7 @@ static void late(struct core_op *op)
                       : !core_is_up(op->core, set->primary) ? "its primary can't be reached"
                                                             : "its primary does not serve yet";
     snprintf(message, sizeof message, "hypha %u of %s: %s (%u in sync)", op->hypha,
-        septum ? septum->name : "?", why, set ? set->in_sync_count : 0);
+        septum ? septum->name : "?", why, set ? set->in_sync_count : 0u);
     fail(op, MYCO_EUNAVAILABLE, message);
 }
 

@@ -40,7 +40,7 @@ static void members(struct myco_core *core, msgpack_packer *pack)
 {
     uint32_t count = 1, cursor = 0;
     const struct myco_member *member;
-    while ((member = myco_swim_next(core->swim, &cursor))) count++;
+    while (myco_swim_next(core->swim, &cursor)) count++;
     MYCO_MAP_EACH (struct myco_member_record, record, &core->state->members)
         count += record->id != core->identity.id && !myco_swim_get(core->swim, record->id);
     msgpack_pack_array(pack, count);
@@ -222,7 +222,7 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
     msgpack_packer pack;
     myco_pack_init(&pack, out);
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
-        if (strcmp(topics[i].topic, topic)) continue;
+        if (strcmp(topics[i].topic, topic) != 0) continue;
         if (!core->swim) return MYCO_EUNAVAILABLE;
         topics[i].pack(core, &pack);
         return out->failed ? MYCO_ENOMEM : 0;

@@ -162,7 +162,7 @@ static void fill(struct owner *o, struct fake *f, unsigned batches)
 /* Whether `f` opens, works, and opens again, with stream 0 at `least` or beyond. */
 static bool works(struct fake *f, uint64_t least, struct myco_err *err)
 {
-    struct owner o;
+    struct owner o = {0};
     if (try_open(&o, f, err) != 0) return false;
     bool good = o.wrong == 0 && o.position[0] >= least;
     append(&o, 0);

@@ -167,7 +167,7 @@ static void bench_publish(struct bench *bench, unsigned subs, unsigned peers, in
 {
     static const char data[SIZE];
     struct myco_bus *bus = bus_open(bench, subs);
-    double each_ns[ROUNDS_MAX];
+    double each_ns[ROUNDS_MAX] = {0};
     char what[64];
     size_t receivers;
     add_peers(bus, peers);

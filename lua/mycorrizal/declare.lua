@@ -75,27 +75,6 @@ local function sorted(declared)
   return names
 end
 
--- A module is a Lua file modules/NAME.lua or modules/NAME/init.lua of the Lua layer, that returns {name, doc,
--- start = function(node, options)}. It is started in a task, which goes on as long as it likes.
-local function start_module(node, name, options)
-  local path, tried = package.searchpath("modules." .. name, package.path)
-  if not path then return core.report(("configuration: module %s: %s"):format(name, tried:gsub("%s+", " "))) end
-  local module = require("modules." .. name)
-  if type(module) ~= "table" or type(module.start) ~= "function" then
-    return core.report(("configuration: module %s: it has no function start"):format(name))
-  end
-  task.start(module.start, node, options)
-end
-
--- { "metrics", resp = { port = 7949 } }
-local function start_modules(node, declared)
-  local named = {}
-  for key, value in pairs(declared or {}) do
-    if type(key) == "string" then named[key] = value else named[value] = named[value] or {} end
-  end
-  for _, name in ipairs(sorted(named)) do start_module(node, name, named[name]) end
-end
-
 --- Reads declarations: Lua source that returns {septa, policies, modules}, or nothing. Raises.
 ---@param source string?
 ---@return table
@@ -115,7 +94,6 @@ function M.carry_out(node, declared)
   for _, kind in ipairs(sorted(declared.policies)) do
     insist("policy " .. kind, apply_policy, node, kind, declared.policies[kind])
   end
-  start_modules(node, declared.modules)
 end
 
 return M

@@ -170,7 +170,8 @@ static void read_entry(lua_State *L, struct reading *reading, int key, int value
     lua_pushvalue(L, key);
     lua_pushvalue(L, value);
     if (lua_pcall(L, 3, 0, 0) == LUA_OK) return;
-    luaL_error(L, "%s: %s: %s", reading->file, luaL_tolstring(L, key, NULL), lua_tostring(L, -2));
+    const char *why = lua_tostring(L, -1), *name = luaL_tolstring(L, key, NULL);
+    luaL_error(L, "%s: %s: %s", reading->file, name, why);
 }
 
 static int work_read(lua_State *L)

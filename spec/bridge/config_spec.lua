@@ -1,0 +1,72 @@
+local helper = require "spec.support.helper"
+local json = require "mycorrizal.json"
+local task = require "mycorrizal.task"
+
+describe("a configuration file", function()
+  local folder
+
+  setup(function() folder = helper.new_folder() end)
+  teardown(function() helper.remove(folder) end)
+
+  local function check(source)
+    local path = helper.write(folder .. "/config.lua", source)
+    local process = helper.spawn({ helper.build .. "/bin/mycorrizal", "check", "--config", path })
+    local status = task.deadline(10, process.wait_end, process)
+    return status, process.err
+  end
+
+  it("sets options by name, with lists and labels as tables", function()
+    assert.equal(0, check [[
+      return {
+        name = env("NO_SUCH_THING", "api-1"), cluster = "shop", listen = "127.0.0.1:0", expect = 3,
+        join = { "127.0.0.1:1", "127.0.0.1:2" }, labels = { zone = "a", rack = 7 }, timeout = "2s",
+        septa = { carts = { kind = "durable", ttl = "30d" } }, policies = { placement = "zone-aware" },
+      }
+    ]])
+  end)
+
+  it("is refused with file and reason", function()
+    local cases = {
+      ["config.lua:2: unexpected symbol"] = "return {\n]", ["returns a number, not a table"] = "return 7",
+      ["config.lua:1: the environment has no NO_SUCH_THING"] = "return { name = env 'NO_SUCH_THING' }",
+      ["config.lua: .*nmae"] = "return { nmae = 'x' }", [
+        "config.lua: septa: it is a string, not a table"
+      ] = "return { septa = 'x' }",
+      ["config.lua: septa: it holds a function"] = "return { septa = { x = print or type } }",
+      ["config.lua: name: it is a function"] = "return { name = type }",
+      ["config.lua: .*expect"] = "return { expect = 'many' }",
+    }
+    for reason, source in pairs(cases) do
+      local status, err = check(source)
+      assert.not_equal(0, status)
+      assert.matches(reason, err)
+    end
+  end)
+
+  it("has no way to files, programs or the loader", function()
+    for _, name in ipairs { "io", "os", "require", "load", "dofile", "debug", "package" } do
+      assert.equal(0, check(("assert(%s == nil) return {}"):format(name)))
+    end
+  end)
+
+  it("is carried out by a node: options, septa, policies", function()
+    local config = helper.write(folder .. "/node.lua", [[
+      return {
+        labels = { zone = "b" }, septa = { pages = { kind = "cache", hyphae = 2 } },
+        policies = { persistence = "every-second" },
+      }
+    ]])
+    local node = helper.start_node(folder, "--config", config)
+    local function ask(...)
+      return json.decode(helper.pulse(node, { ... }).out)
+    end
+    helper.wait_until("what was declared", 10, function()
+      for _, policy in ipairs(ask("policy", "list", "--json")) do
+        if policy.name == "every-second" then return true end
+      end
+    end)
+    assert.equal("pages", ask("septa", "--json")[1].name)
+    assert.equal("b", ask("nodes", "--json")[1].labels.zone)
+    assert.equal(0, helper.stop_node(node))
+  end)
+end)

@@ -100,6 +100,22 @@ function M.run(argv)
   return process.out
 end
 
+--- Runs fn(…) as a task, which Ctrl-C and SIGTERM cancel, to its end.
+---@param fn fun(...)
+---@return boolean ok
+---@return any message why not, or what it returned
+---@return boolean interrupted
+function M.supervise(fn, ...)
+  local running = task.start(fn, ...)
+  for _, name in ipairs({ "sigint", "sigterm" }) do
+    local signal = uv.new_signal()
+    signal:start(name, function() running:cancel() end)
+    signal:unref()
+  end
+  local ok, result = pcall(running.join, running)
+  return ok and running.status == "done", result, running.status == "cancelled"
+end
+
 -- ── Waiting for what comes ──
 
 --- Asks again and again until `ask()` returns something true, which is returned; raises after `limit`.

@@ -13,7 +13,6 @@ local cluster <const> = require "cluster"
 local json <const> = require "mycorrizal.json"
 local loop <const> = require "mycorrizal.io.loop"
 local task <const> = require "mycorrizal.task"
-local uv <const> = require "luv"
 
 local FOLDER <const>, BIN <const>, KEEP <const> = arg[1], arg[2], arg[3] == "--keep"
 local ISO_639_3 <const> = "/usr/share/iso-codes/json/iso_639-3.json"
@@ -454,23 +453,16 @@ end
 local function keep(demo)
   local pids = {}
   for i, node in ipairs(demo.cluster.nodes) do pids[i] = node.process.pid end
-  print(("The cluster runs on, in %s. To talk to it, and to end it:"):format(FOLDER))
+  print("The cluster runs on. To talk to it, and to end it:")
   print(("  %s/pulse --connect %s"):format(BIN, demo.cluster.nodes[1].admin))
-  print(("  kill %s"):format(table.concat(pids, " ")))
+  print(("  kill %s; rm -r %s"):format(table.concat(pids, " "), FOLDER))
 end
 
 local function main()
   local demo = {}
-  local running = task.start(run_steps, demo)
-  for _, name in ipairs({ "sigint", "sigterm" }) do
-    local signal = uv.new_signal()
-    signal:start(name, function() running:cancel("interrupted") end)
-    signal:unref()
-  end
-  local ok, message = pcall(running.join, running)
-  local good = ok and running.status == "done"
+  local good, message, interrupted = cluster.supervise(run_steps, demo)
   if demo.listening then demo.listening:kill("sigkill") end
-  if not good and running.status ~= "cancelled" then
+  if not good and not interrupted then
     io.stderr:write(("demo: %s failed: %s\n"):format(demo.step, tostring(message)))
     show_logs(demo)
   end
@@ -479,7 +471,7 @@ local function main()
   elseif demo.cluster then
     demo.cluster:kill_all()
   end
-  if not good then return running.status == "cancelled" and 130 or 1 end
+  if not good then return interrupted and 130 or 1 end
   print(("failover_gap_ms: %d"):format(demo.gap_ms))
   print("demo: ok")
   return 0

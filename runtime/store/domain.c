@@ -30,7 +30,7 @@ void __tsan_release(void *address);
 #endif
 
 #define BLOCK_ITEMS 250
-#define FREE_BUDGET 4096
+#define FREE_BUDGET 2048
 
 enum { ITEM_ENTRY, ITEM_BUCKET, ITEM_TABLE, ITEM_KIND_MASK = 7 }; /* in the low bits of a pointer */
 
@@ -247,7 +247,7 @@ static bool item_free(struct myco_domain *domain, uintptr_t item, size_t *budget
         myco__slabs_free(&domain->slabs, memory, myco__entry_size(memory));
     }
     domain->retired--;
-    if (*budget > 0) --*budget;
+    myco__slabs_spend(&domain->slabs, budget);
     return true;
 }
 

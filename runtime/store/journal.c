@@ -253,8 +253,8 @@ static bool all_done(const struct myco_journal *journal)
 static void ask_for_snapshots(struct myco_journal *journal)
 {
     uint64_t old = myco__segments_old(journal);
-    if (old == 0 || myco__streams_oldest(journal) >= old) return;
-    if (myco_timer_active(&journal->second_timer)) return;
+    if (old == 0 || myco_timer_active(&journal->second_timer)) return;
+    if (myco__streams_oldest(journal) >= old) return;
     myco_timer_start(&journal->second_timer, SECOND_MS, 0);
     myco__streams_ask(journal, old);
 }

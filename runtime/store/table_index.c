@@ -18,6 +18,7 @@
  * after the other: with four, one entry in twenty lies in a second bucket, and the index takes 17
  * bytes for an entry. */
 #define LOAD        4
+#define FORGET_SIZE ((size_t)256 * 1024)
 #define BUCKETS_MAX (UINT64_C(1) << (MYCO__INDEX_SEGMENTS - 1))
 
 /* A hypha is chosen by the key's plain hash; inside of one, all hashes may share some bits. */
@@ -361,12 +362,13 @@ void myco__index_remove(struct myco_table *table, const struct myco__place *plac
 static void chain_free(struct myco_table *table, struct myco__bucket *home, size_t *budget)
 {
     struct myco__slabs *slabs = myco__domain_slabs(table->domain);
+    chain_prefetch(home);
     for (struct myco__bucket *bucket = home, *next; bucket != NULL; bucket = next) {
         for (unsigned i = 0; i < MYCO__BUCKET_SLOTS && bucket->slots[i] != 0; i++) {
             struct myco__entry *entry = myco__slot_entry(bucket->slots[i]);
             myco__slabs_free(slabs, entry, myco__entry_size(entry));
             table->count--;
-            if (*budget > 0) --*budget;
+            myco__slabs_spend(slabs, budget);
         }
         next = bucket->next;
         if (bucket != home) myco__lines_free(slabs, bucket, sizeof(*bucket));
@@ -378,6 +380,14 @@ static void segment_free(struct myco_table *table, unsigned segment)
     struct myco__slabs *slabs = myco__domain_slabs(table->domain);
     myco__lines_free(slabs, table->index.segments[segment], segment_size(segment));
     table->index.segments[segment] = NULL;
+}
+
+/* Large segments go in parts, as the walk comes down through them. */
+static void segment_forget(struct myco_table *table, unsigned segment, struct myco__bucket *bucket)
+{
+    if (segment_size(segment) <= FORGET_SIZE || ((uintptr_t)bucket & (FORGET_SIZE - 1)) != 0)
+        return;
+    myco__lines_forget(myco__domain_slabs(table->domain), bucket, FORGET_SIZE);
 }
 
 bool myco__index_free_some(struct myco_table *table, size_t *budget)
@@ -393,8 +403,9 @@ bool myco__index_free_some(struct myco_table *table, size_t *budget)
         struct myco__bucket *bucket = myco__index_bucket(index, at);
         if (bucket == NULL) break; /* the shell of one segment ends here */
         chain_free(table, bucket, budget);
-        if (*budget > 0) --*budget;
         index->bucket_count = at;
+        segment_forget(table, segment_of(at), bucket);
+        myco__slabs_spend(myco__domain_slabs(table->domain), budget);
         if (segment_starts(at)) segment_free(table, segment_of(at));
     }
     return true;

@@ -26,6 +26,7 @@ struct myco__slabs {
     size_t large_size;       /* from malloc */
     uint32_t evacuating_count;
     uint32_t dirty_count; /* free slabs whose pages the system did not get back */
+    uint32_t cost;        /* of system calls since the last myco__slabs_spend() */
     struct myco__slab_class classes[MYCO__SLAB_CLASSES];
 };
 
@@ -34,11 +35,20 @@ void myco__slabs_close(struct myco__slabs *slabs); /* all slabs, also when items
 /* Aligned to 8 bytes. NULL when there is none. */
 void *myco__slabs_alloc(struct myco__slabs *slabs, size_t size);
 void myco__slabs_free(struct myco__slabs *slabs, void *memory, size_t size); /* as allocated */
+/* Counts one thing freed, and what it led to, down from *budget. */
+static inline void myco__slabs_spend(struct myco__slabs *slabs, size_t *budget)
+{
+    size_t cost = 1 + slabs->cost;
+    *budget -= cost < *budget ? cost : *budget;
+    slabs->cost = 0;
+}
 /* The item had better be copied to a new one: its slab is nearly empty. */
 bool myco__slabs_evacuating(const struct myco__slabs *slabs, const void *memory, size_t size);
 /* Whole cache lines, zeroed, a power of two of them, never moved. NULL when there are none. */
 void *myco__lines_alloc(struct myco__slabs *slabs, size_t size);
 void myco__lines_free(struct myco__slabs *slabs, void *memory, size_t size);
+/* Of lines that will be freed: gives the pages of this part back already. */
+void myco__lines_forget(struct myco__slabs *slabs, void *memory, size_t size);
 
 /* ── Readers and retirement: domain.c ───────────────────────────────────────────────────────────
  */

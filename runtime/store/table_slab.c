@@ -33,6 +33,7 @@
 #define ARENA_SMALL     4
 #define ARENA_LARGE     64
 #define DIRTY_COUNT_MAX 16
+#define CALL_COST       100 /* giving pages back, in items freed */
 #define STEP_CLASSES    127 /* 16, 24 … 1,024 */
 #define EIGHTH_CLASSES  24  /* 1,152 … 8,192 */
 
@@ -41,6 +42,7 @@ struct arena {
     uint8_t *base;
     unsigned slab_count, free_count;
     uint64_t free_bits, dirty_bits; /* by slab; dirty ones are free, but have pages */
+    bool huge;
 };
 
 struct slab {
@@ -57,6 +59,15 @@ _Static_assert(sizeof(struct slab) <= SLAB_HEADER, "the header fits");
 /* ── Pages ──────────────────────────────────────────────────────────────────────────────────────
  */
 
+/* Huge pages, but not at a page fault: the system may search for one for milliseconds. Where a
+ * first small page lies already, the others come small, too, and the system's own thread
+ * (khugepaged) makes a huge one of them later. */
+static void advise_huge(uint8_t *base, size_t size)
+{
+    for (size_t at = 0; at < size; at += HUGE_PAGE) *(volatile uint8_t *)(base + at) = 0;
+    (void)madvise(base, size, MADV_HUGEPAGE); /* advice: may be refused */
+}
+
 static void *map_aligned(struct myco__slabs *slabs, size_t size, size_t align)
 {
     if (MYCO_FAULT("table.map")) return NULL;
@@ -66,8 +77,8 @@ static void *map_aligned(struct myco__slabs *slabs, size_t size, size_t align)
     uint8_t *base = (uint8_t *)(((uintptr_t)all + align - 1) & ~(uintptr_t)(align - 1));
     if (base > all) munmap(all, (size_t)(base - all));
     munmap(base + size, (size_t)(all + align - base));
-    bool huge = align >= HUGE_PAGE;
-    (void)madvise(base, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE); /* advice: may be refused */
+    (void)madvise(base, size, MADV_NOHUGEPAGE);
+    if (align >= HUGE_PAGE) advise_huge(base, size);
     slabs->mapped_size += size;
     return base;
 }
@@ -77,6 +88,7 @@ static void unmap(struct myco__slabs *slabs, void *memory, size_t size)
     UNPOISON(memory, size);
     munmap(memory, size);
     slabs->mapped_size -= size;
+    slabs->cost += CALL_COST;
 }
 
 static size_t map_align(const struct myco__slabs *slabs, size_t size)
@@ -101,6 +113,7 @@ static struct arena *arena_new(struct myco__slabs *slabs)
     uint64_t bits = count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
     *arena =
         (struct arena){.base = base, .slab_count = count, .free_count = count, .free_bits = bits};
+    arena->huge = count == ARENA_LARGE;
     myco_list_append(slabs->arenas.next, &arena->link); /* first */
     return arena;
 }
@@ -162,6 +175,14 @@ static struct slab *slab_new(struct myco__slabs *slabs, unsigned class_index, ui
     return slab;
 }
 
+/* Or a huge page would bring back what was given back. */
+static void arena_stay_small(struct arena *arena)
+{
+    if (!arena->huge) return;
+    arena->huge = false;
+    (void)madvise(arena->base, (size_t)arena->slab_count * SLAB_SIZE, MADV_NOHUGEPAGE);
+}
+
 /* Its items are all free. */
 static void slab_free(struct myco__slabs *slabs, struct slab *slab)
 {
@@ -179,6 +200,8 @@ static void slab_free(struct myco__slabs *slabs, struct slab *slab)
         arena->dirty_bits |= bit;
     } else {
         (void)madvise(slab, SLAB_SIZE, MADV_DONTNEED);
+        slabs->cost += CALL_COST;
+        arena_stay_small(arena);
     }
     arena->free_bits |= bit;
     if (arena->free_count++ == 0) arena_place(slabs, arena);
@@ -329,6 +352,13 @@ void myco__lines_free(struct myco__slabs *slabs, void *memory, size_t size)
     } else {
         item_give(slabs, memory);
     }
+}
+
+/* To unmap a large piece at once would take milliseconds. */
+void myco__lines_forget(struct myco__slabs *slabs, void *memory, size_t size)
+{
+    slabs->cost += CALL_COST;
+    (void)madvise(memory, size, MADV_DONTNEED);
 }
 
 /* ── All of it ──────────────────────────────────────────────────────────────────────────────────

@@ -312,6 +312,37 @@ static void test_sweep(void)
     myco_free(f);
 }
 
+/* A callback that takes everything away: what it is given next is still readable. */
+static bool sweep_clear(const struct myco_table_item *item, void *data)
+{
+    struct fixture *f = data;
+    if (f->seen++ == 0) myco_table_clear(f->table);
+    for (int i = 0; i < 600; i++) { /* enough to make the domain free things */
+        myco_table_put(f->table, myco_str("scratch"), myco_str("x"), 1, 0, NULL);
+    }
+    if (!item_right(f, item)) f->wrong++;
+    return true;
+}
+
+static void test_sweep_writes(void)
+{
+    struct fixture *f = myco_alloc(sizeof(*f));
+    fixture_init(f);
+    for (unsigned number = 0; number < 7; number++) { /* all in one bucket */
+        do_put(f, number);
+        while (f->model[number].expires_ms == 0 || f->model[number].expires_ms > f->now_ms + 5000) {
+            do_put(f, number);
+        }
+    }
+    f->now_ms += 6000;
+    myco_table_sweep(f->table, f->now_ms, 1, sweep_clear, f);
+    is_int(f->seen, 7, "all that had expired were given");
+    is_int(f->wrong, 0, "though the first call removed them");
+    is_int(myco_table_count(f->table), 1, "which it did");
+    fixture_close(f);
+    myco_free(f);
+}
+
 /* ── Memory that is not there ───────────────────────────────────────────────────────────────────
  */
 
@@ -374,30 +405,65 @@ static void test_limits(void)
     myco_free(f);
 }
 
-/* Sizes change: slabs of the old sizes must be given up, though some entries keep them. */
+/* ── Memory that comes back ─────────────────────────────────────────────────────────────────────
+ */
+
+struct heap {
+    struct myco_domain *domain;
+    struct myco_table *table;
+    const struct myco__slabs *slabs;
+};
+
+static void heap_put(struct heap *heap, uint32_t number, size_t size)
+{
+    static const uint8_t bytes[1024];
+    struct myco_slice key = {&number, sizeof(number)};
+    if (myco_table_put(heap->table, key, myco_bytes(bytes, size), 1, 0, NULL) != 0) abort();
+}
+
+static void heap_del(struct heap *heap, uint32_t number)
+{
+    if (!myco_table_del(heap->table, myco_bytes(&number, sizeof(number)))) abort();
+}
+
+static void heap_settle(struct heap *heap)
+{
+    for (int i = 0; i < 300; i++) {
+        myco_table_sweep(heap->table, 0, 200, NULL, NULL);
+        myco_domain_poll(heap->domain);
+    }
+}
+
+static double heap_ratio(const struct heap *heap)
+{
+    return (double)heap->slabs->mapped_size / (double)myco_table_bytes(heap->table);
+}
+
 static void test_compaction(void)
 {
-    struct myco_domain *domain = myco_domain_new();
-    struct myco_table *table = myco_table_new(domain);
-    const struct myco__slabs *slabs = myco__domain_slabs(domain);
-    static uint8_t bytes[1024];
-    for (size_t round = 0; round < 6; round++) {
-        for (uint32_t i = 0; i < 20000; i++) {
-            if (round > 0 && (i + round) % 10 == 0) continue; /* a tenth stays as it is */
-            size_t size = 40 + (i * 7 + round * 131) % 400;
-            myco_table_put(table, myco_bytes(&i, sizeof(i)), myco_bytes(bytes, size), 1, 0, NULL);
-        }
-        for (int i = 0; i < 100; i++) {
-            myco_table_sweep(table, 0, 200, NULL, NULL);
-            myco_domain_poll(domain);
-        }
-        double ratio = (double)slabs->mapped_size / (double)myco_table_bytes(table);
-        ok(ratio < 1.6, "round %zu: %.2f bytes mapped for each live one", round, ratio);
+    struct heap heap = {.domain = myco_domain_new()};
+    heap.table = myco_table_new(heap.domain);
+    heap.slabs = myco__domain_slabs(heap.domain);
+    for (uint32_t i = 0; i < 20000; i++) heap_put(&heap, i, 200);
+    ok(heap_ratio(&heap) < 1.5, "filled: %.2f bytes mapped for each live one", heap_ratio(&heap));
+    for (uint32_t i = 0; i < 20000; i++) {
+        if (i % 5 != 0) heap_del(&heap, i);
     }
-    myco_table_free(table);
-    for (int i = 0; i < 100; i++) myco_domain_poll(domain);
-    ok(slabs->mapped_size <= 2 * 1024 * 1024, "emptied, %zu KiB stay", slabs->mapped_size / 1024);
-    myco_domain_free(domain);
+    heap_settle(&heap);
+    ok(heap_ratio(&heap) < 3.0, "four fifths are deleted, each slab was one fifth full: %.2f",
+        heap_ratio(&heap));
+    for (uint32_t i = 0; i < 20000; i += 5) heap_put(&heap, i, 100);
+    for (uint32_t i = 1; i < 20000; i += 5) heap_put(&heap, i, 120);
+    heap_settle(&heap);
+    ok(heap_ratio(&heap) < 3.0, "other sizes: %.2f", heap_ratio(&heap));
+    for (uint32_t i = 0; i < 20000; i += 5) heap_del(&heap, i);
+    for (uint32_t i = 1; i < 20000; i += 5) heap_del(&heap, i);
+    heap_settle(&heap);
+    is_int(heap.table->index.bucket_count, 1, "emptied, one bucket is left");
+    ok(heap.slabs->mapped_size <= 1024 * 1024, "and %zu KiB", heap.slabs->mapped_size / 1024);
+    myco_table_free(heap.table);
+    for (int i = 0; i < 100; i++) myco_domain_poll(heap.domain);
+    myco_domain_free(heap.domain);
 }
 
 int main(void)
@@ -407,6 +473,7 @@ int main(void)
     test_model();
     test_pages();
     test_sweep();
+    test_sweep_writes();
     test_allocation_failures();
     test_limits();
     test_compaction();

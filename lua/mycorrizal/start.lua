@@ -1,6 +1,6 @@
 -- The Lua side of a node: the admin server, modules, and what its configuration declares. Called by
 -- the bridge with the node's handle and {admin, socket, config}; returns {admin = as bound, ready(),
--- close(callback)}. Modules run before the node is ready: some say whether it is.
+-- close(callback)}, or nil, message and code. Modules run before the node is ready: some say whether it is.
 
 local admin <const> = require "mycorrizal.io.admin"
 local declare <const> = require "mycorrizal.declare"
@@ -19,10 +19,10 @@ return function(handle, options)
   local self = node.new(handle, false)
   _G.node = self
   local declared = declare.read(options.config)
-  local wanted, wrong = modules.resolve(declared.modules)
-  if not wanted then error(wrong, 0) end
-  local server, message = admin.start(self, addresses(options))
-  if not server then error(message, 0) end
+  local wanted, wrong, why = modules.resolve(declared.modules)
+  if not wanted then return nil, wrong, why end
+  local server, message, code = admin.start(self, addresses(options))
+  if not server then return nil, message, code end
   modules.start(self, wanted)
   return {
     admin = options.admin and server.listeners[1].address or "",

@@ -1,9 +1,10 @@
 /* The Lua state of a node: started with it, told when the node is ready, and closed before it. What
  * happens inside is lua/mycorrizal/start.lua's business: it returns {admin, ready(),
- * close(callback)}. */
+ * close(callback)}, or nil, a message and the name of an error. */
 #include "bridge/bridge.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -25,6 +26,7 @@ struct myco_bridge {
 
 struct starting {
     struct myco_bridge *bridge;
+    struct myco_err refused;
     const struct myco_bridge_options *options;
 };
 
@@ -41,6 +43,15 @@ static int take_function(lua_State *L, const char *name)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+static int code_of(const char *name)
+{
+#define X(symbol, number, text)                                                                    \
+    if (strcmp(name, #symbol) == 0) return MYCO_##symbol;
+    MYCO_ERRORS(X)
+#undef X
+    return MYCO_ELUA;
+}
+
 static int work_start(lua_State *L)
 {
     struct starting *starting = lua_touserdata(L, 1);
@@ -52,7 +63,13 @@ static int work_start(lua_State *L)
     set_text(L, "admin", starting->options->admin);
     set_text(L, "socket", starting->options->socket);
     set_text(L, "config", starting->options->config);
-    lua_call(L, 2, 1);
+    lua_call(L, 2, 3);
+    if (lua_isnil(L, -3)) {
+        myco_err(&starting->refused, code_of(luaL_optstring(L, -1, "")), "%s",
+            luaL_optstring(L, -2, "refused"));
+        return 0;
+    }
+    lua_pop(L, 2);
     starting->bridge->ready = take_function(L, "ready");
     starting->bridge->close = take_function(L, "close");
     lua_getfield(L, -1, "admin");
@@ -65,21 +82,19 @@ int myco_bridge_open(
     const struct myco_bridge_options *options, struct myco_bridge **bridge, struct myco_err *err)
 {
     struct myco_bridge *fresh = myco_alloc(sizeof *fresh);
-    struct starting starting = {fresh, options};
+    struct starting starting = {.bridge = fresh, .options = options};
+    fresh->ready = fresh->close = LUA_NOREF;
     int status =
         myco__state_open(&fresh->state, options->loop, options->lua_path, options->log, err);
-    if (status) goto free_bridge;
-    status = myco__state_enter(&fresh->state, work_start, &starting, err);
-    if (status) goto close_state;
-    *bridge = fresh;
-    return 0;
-
-close_state: /* handles that were opened are closed by the loop; their memory is luv's */
-    myco__state_drain(&fresh->state);
-    myco__state_close(&fresh->state);
-free_bridge:
-    myco_free(fresh);
-    return myco_err_wrap(err, "start Lua");
+    if (status) {
+        myco_free(fresh);
+    } else {
+        *bridge = fresh; /* also when this fails: the loop has to close the handles it opened */
+        status = myco__state_enter(&fresh->state, work_start, &starting, err);
+        if (starting.refused.code && err) *err = starting.refused;
+        if (starting.refused.code) status = starting.refused.code;
+    }
+    return status ? myco_err_wrap(err, "start Lua") : 0;
 }
 
 const char *myco_bridge_admin(const struct myco_bridge *bridge)
@@ -142,6 +157,7 @@ void myco_bridge_close(struct myco_bridge *bridge, void (*closed)(void *data), v
     uv_timer_init(bridge->state.loop, &bridge->timer);
     bridge->timer.data = bridge;
     bridge->closing_since = uv_now(bridge->state.loop);
-    if (myco__state_enter(&bridge->state, work_close, bridge, NULL)) bridge->lua_closed = true;
+    if (bridge->close == LUA_NOREF || myco__state_enter(&bridge->state, work_close, bridge, NULL))
+        bridge->lua_closed = true;
     uv_timer_start(&bridge->timer, on_drain, 0, DRAIN_EVERY_MS);
 }

@@ -22,7 +22,8 @@ struct myco_bridge_options {
     struct myco_log *log;
 };
 
-/* Creates the state and starts the admin server (its addresses are bound on return). */
+/* Creates the state and starts the admin server (its addresses are bound on return). *bridge is
+ * given, also when starting failed in the midst: close it, unless it is NULL. */
 int myco_bridge_open(
     const struct myco_bridge_options *options, struct myco_bridge **bridge, struct myco_err *err);
 const char *myco_bridge_admin(const struct myco_bridge *bridge); /* as bound, "" without */

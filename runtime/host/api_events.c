@@ -50,10 +50,27 @@ static int call_on_loop(struct myco *node, int (*fn)(struct myco *node, void *ar
     return rc;
 }
 
+static void handle_keep(struct node_handle *handle, struct myco *node)
+{
+    handle->node = node;
+    pthread_mutex_lock(&node->mutex);
+    myco_list_append(&node->handles, &handle->link);
+    pthread_mutex_unlock(&node->mutex);
+}
+
+static void handle_free(struct node_handle *handle)
+{
+    struct myco *node = handle->node;
+    pthread_mutex_lock(&node->mutex);
+    myco_list_remove(&handle->link);
+    pthread_mutex_unlock(&node->mutex);
+    myco_free(handle);
+}
+
 /* ── events ── */
 
 struct myco_sub {
-    struct myco *node;
+    struct node_handle handle;
     struct myco_bus_sub *bus_sub;
 };
 
@@ -84,7 +101,8 @@ int myco_subscribe(struct myco *node, const char *subject, const struct myco_sub
         return ask.err.code ? myco_err(err, rc, "%s", ask.err.message)
                             : myco_err(err, rc, "subscribe %s: %s", subject, myco_strerror(rc));
     *sub = myco_alloc(sizeof **sub);
-    **sub = (struct myco_sub){node, ask.sub};
+    (*sub)->bus_sub = ask.sub;
+    handle_keep(&(*sub)->handle, node);
     return 0;
 }
 
@@ -99,8 +117,8 @@ static int do_unsubscribe(struct myco *node, void *arg)
 void myco_unsubscribe(struct myco_sub *sub, void (*done)(void *data), void *data)
 {
     if (!sub) return;
-    call_on_loop(sub->node, do_unsubscribe, sub);
-    myco_free(sub);
+    call_on_loop(sub->handle.node, do_unsubscribe, sub);
+    handle_free(&sub->handle);
     if (done) done(data);
 }
 
@@ -130,7 +148,7 @@ int myco_publish(struct myco *node, const char *subject, struct myco_slice data,
 /* ── elections ── */
 
 struct myco_election {
-    struct myco *node;
+    struct node_handle handle;
     struct myco_campaign *campaign;
     char name[MYCO_STATE_NAME_MAX + 1];
     myco_duty_cb cb;
@@ -152,13 +170,15 @@ int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb, void *da
         return myco_err(err, MYCO_EINVAL,
             "campaign: '%.80s' is not 1 to 63 printable characters without spaces", name);
     struct myco_election *election = myco_alloc(sizeof *election);
-    *election = (struct myco_election){.node = node, .cb = cb, .data = data};
+    election->cb = cb;
+    election->data = data;
     myco_text_copy(election->name, sizeof election->name, name);
     int rc = call_on_loop(node, do_campaign, election);
     if (rc) {
         myco_free(election);
         return myco_err(err, rc, "campaign %s: %s", name, myco_strerror(rc));
     }
+    handle_keep(&election->handle, node);
     *election_out = election;
     return 0;
 }
@@ -174,8 +194,8 @@ static int do_resign(struct myco *node, void *arg)
 void myco_resign(struct myco_election *election, void (*done)(void *data), void *data)
 {
     if (!election) return;
-    call_on_loop(election->node, do_resign, election);
-    myco_free(election);
+    call_on_loop(election->handle.node, do_resign, election);
+    handle_free(&election->handle);
     if (done) done(data);
 }
 
@@ -197,7 +217,7 @@ static int do_expose(struct myco *node, void *arg)
     unsigned count = 0;
     for (struct node_function *function = node->functions; function;
          function = function->next, count++) {
-        if (strcmp(function->name, ask->name)) continue;
+        if (strcmp(function->name, ask->name) != 0) continue;
         function->cb = ask->cb;
         function->data = ask->data;
         return 0;
@@ -233,7 +253,7 @@ int myco_call(struct myco *node, const char *name, struct myco_slice arguments,
     struct node_function *function = node->functions;
     if (!node_on_loop(node))
         return myco_err(err, MYCO_EINVAL, "call %s: only on the loop's thread", name);
-    while (function && strcmp(function->name, name)) function = function->next;
+    while (function && strcmp(function->name, name) != 0) function = function->next;
     if (!function) return myco_err(err, MYCO_ENOTFOUND, "the host has no function '%s'", name);
     struct myco_reply reply = {0};
     int rc = function->cb(arguments, &reply, function->data);

@@ -2,12 +2,12 @@
  * posted to it. */
 #include "host/node.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "host/lua_path.h"
@@ -23,16 +23,24 @@ bool node_on_loop(const struct myco *node)
     return pthread_equal(node->thread, pthread_self());
 }
 
-int node_post(struct myco *node, struct node_post *post)
+static void push(struct myco *node, struct node_post *post)
 {
-    if (__atomic_load_n(&node->closing, __ATOMIC_ACQUIRE)) return MYCO_ECLOSED;
     struct node_post *head = __atomic_load_n(&node->posts, __ATOMIC_RELAXED);
     do {
         post->next = head;
     } while (!__atomic_compare_exchange_n(
         &node->posts, &head, post, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
     if (!head) uv_async_send(&node->wake);
-    return 0;
+}
+
+/* Who is seen in here before `closing` is set is waited for, before the wake-up goes. */
+int node_post(struct myco *node, struct node_post *post)
+{
+    __atomic_fetch_add(&node->posting, 1, __ATOMIC_SEQ_CST);
+    bool closing = __atomic_load_n(&node->closing, __ATOMIC_SEQ_CST);
+    if (!closing) push(node, post);
+    __atomic_fetch_sub(&node->posting, 1, __ATOMIC_RELEASE);
+    return closing ? MYCO_ECLOSED : 0;
 }
 
 static void run_posts(struct myco *node, bool closed)
@@ -218,11 +226,12 @@ static int open_sockets(struct myco *node, struct myco_addr *bound, struct myco_
         if (rc == 0) rc = uv_listen((uv_stream_t *)&probe, 1, NULL);
         uv_close((uv_handle_t *)&probe, NULL);
         uv_run(node->loop, UV_RUN_NOWAIT);
-        if (rc != UV_EADDRINUSE || wanted.port) break;
+        if (rc != UV_EADDRINUSE || wanted.port) return 0;
         myco_uv_env_close(node->env, NULL, NULL);
         node->env = NULL;
     }
-    return 0;
+    return myco_err(err, MYCO_EADDRINUSE,
+        "listen %s: in %d tries no port was free in both UDP and TCP", node->listen, PORT_TRIES);
 }
 
 static int open_core(struct myco *node, const struct myco_addr *bound, struct myco_err *err)
@@ -253,7 +262,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .log = &node->log,
         .metrics = &node->metrics};
     struct myco_addr addr = *bound;
-    if (node->advertise && (rc = myco_addr_parse(&addr, node->advertise, err)))
+    if (node->advertise && myco_addr_parse(&addr, node->advertise, err))
         return myco_err_wrap(err, "advertise");
     if (!addr.port) addr.port = bound->port;
     net.advertise = addr;
@@ -305,7 +314,7 @@ static int open_policies(struct myco *node, struct myco_err *err)
 
 static int open_all(struct myco *node, struct myco_err *err)
 {
-    struct myco_addr bound;
+    struct myco_addr bound = {0};
     int rc = read_seeds(node, err);
     if (rc == 0) rc = open_policies(node, err);
     if (rc == 0) rc = open_sockets(node, &bound, err);
@@ -338,6 +347,9 @@ static void free_node(struct myco *node)
         next = septum->next;
         myco_free(septum);
     }
+    struct myco_list *link;
+    while ((link = myco_list_pop(&node->handles)))
+        myco_free(MYCO_CONTAINER(link, struct node_handle, link));
     myco_policies_free(node->policies);
     pthread_mutex_destroy(&node->mutex);
     pthread_cond_destroy(&node->changed);
@@ -362,6 +374,7 @@ static void close_wake(void *data)
     node->waits_for_lookups =
         node->lookups > 0; /* they end by themselves, and then come back here */
     if (node->lookups) return;
+    while (__atomic_load_n(&node->posting, __ATOMIC_ACQUIRE)) sched_yield();
     uv_close((uv_handle_t *)&node->wake, wake_closed);
 }
 
@@ -418,10 +431,8 @@ static void leave_core(void *data)
 {
     struct myco *node = data;
     node->bridge = NULL;
-    if (node->core && node->net)
+    if (node->core)
         myco_core_leave(node->core, LEAVE_MS, core_left, node);
-    else if (node->core)
-        core_left(node);
     else
         free_core(node);
 }
@@ -466,7 +477,7 @@ static void *run_thread(void *data)
     }
     rc = start(node, &node->start_error);
     if (rc) {
-        __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+        __atomic_store_n(&node->closing, true, __ATOMIC_SEQ_CST);
         if (node->wake_open) close_all(node);
     } else {
         report_start(node, true);
@@ -520,6 +531,7 @@ static struct myco *make(const struct myco_options *given, struct myco_err *err)
     myco_text_copy(node->log.name, sizeof node->log.name, node->name);
     node_wait_init(&node->changed);
     pthread_mutex_init(&node->mutex, NULL);
+    myco_list_init(&node->handles);
     if (strlen(node->name) > MYCO_NAME_SIZE_MAX || !myco__state_name_ok(node->name)) {
         myco_err(err, MYCO_EINVAL,
             "name: '%.80s' is not 1 to 63 printable characters without spaces, '/' or '\"'",
@@ -567,7 +579,7 @@ static void run_close(struct myco *node, struct node_post *post, bool closed)
 {
     myco_free(post);
     if (closed) return;
-    __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&node->closing, true, __ATOMIC_SEQ_CST);
     close_all(node);
 }
 
@@ -605,7 +617,7 @@ int myco_open_uv(struct myco **node_out, uv_loop_t *loop, const struct myco_opti
         return 0;
     }
     /* What was opened closes on the host's loop; the node frees itself at the end. */
-    __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&node->closing, true, __ATOMIC_SEQ_CST);
     node->closed_cb = open_failed;
     if (node->wake_open)
         close_all(node);
@@ -619,7 +631,7 @@ void myco_close_uv(struct myco *node, void (*closed)(void *data), void *data)
     if (!node || node->own_thread || node->closing) return;
     node->closed_cb = closed;
     node->closed_data = data;
-    __atomic_store_n(&node->closing, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&node->closing, true, __ATOMIC_SEQ_CST);
     close_all(node);
 }
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <uv.h>
 
+#include "base/list.h"
 #include "bridge/bridge.h"
 #include "bridge/policies.h"
 #include "env/uv_disk.h"
@@ -28,6 +29,13 @@ struct myco_septum {
     struct myco_septum *next;
     uint64_t id;
     char name[MYCO_STATE_NAME_MAX + 1];
+};
+
+/* First member of a subscription's or an election's handle: what was not given back goes with the
+ * node. */
+struct node_handle {
+    struct myco_list link;
+    struct myco *node;
 };
 
 struct node_function {
@@ -74,6 +82,7 @@ struct myco {
     uv_async_t wake;
     bool wake_open;
     struct node_post *posts; /* atomic; newest first */
+    unsigned posting;        /* atomic; threads that are pushing one now */
     bool closing, closed;    /* closing: atomic */
 
     pthread_mutex_t mutex; /* guards what follows */
@@ -81,6 +90,7 @@ struct myco {
     bool started, ready, failed, gone;
     struct myco_err start_error, fail_error;
     struct myco_septum *septa;
+    struct myco_list handles;
 
     void (*closed_cb)(void *data);
     void *closed_data;

@@ -171,7 +171,9 @@ MYCO_API int myco_wait_ready(struct myco *node, unsigned timeout_ms, struct myco
 MYCO_API bool myco_ready(const struct myco *node);
 
 /* Leaves: hands over what this node leads or holds, flushes what was acknowledged, frees
- * everything. Waits at most 10 s for the hand-over. Not from a callback. NULL is ignored. */
+ * everything, handles of septa, subscriptions and elections too. Waits at most 10 s for the
+ * hand-over. What is pending ends first, each with its callback. Not from a callback, and once: no
+ * other call may begin after it. NULL is ignored. */
 MYCO_API void myco_close(struct myco *node);
 
 /* As bound: "127.0.0.1:41234"; lent until close. socket is the path of pulse's Unix socket (""

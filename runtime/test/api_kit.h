@@ -237,19 +237,29 @@ static inline uint64_t kit_number(const msgpack_object *map, const char *name)
     return field && field->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? field->via.u64 : UINT64_MAX;
 }
 
-/* The document about `topic`; destroy it with msgpack_unpacked_destroy(). */
+struct kit_document {
+    msgpack_unpacked unpacked;
+    struct myco_value value; /* strings point into it */
+};
+
+/* What the node says about `topic`, NULL when it is no document; free it. */
 static inline const msgpack_object *kit_inspect(
-    struct myco *node, const char *topic, msgpack_unpacked *out)
+    struct myco *node, const char *topic, struct kit_document *document)
 {
-    struct myco_value value;
     struct myco_err err = {0};
-    msgpack_unpacked_init(out);
-    if (myco_inspect(node, topic, &value, &err)) bail_out("inspect %s: %s", topic, err.message);
     size_t at = 0;
-    bool whole = msgpack_unpack_next(out, value.data, value.size, &at) == MSGPACK_UNPACK_SUCCESS &&
-                 at == value.size;
-    myco_value_release(&value);
-    return whole ? &out->data : NULL;
+    msgpack_unpacked_init(&document->unpacked);
+    if (myco_inspect(node, topic, &document->value, &err))
+        bail_out("inspect %s: %s", topic, err.message);
+    bool whole = msgpack_unpack_next(&document->unpacked, document->value.data,
+                     document->value.size, &at) == MSGPACK_UNPACK_SUCCESS;
+    return whole && at == document->value.size ? &document->unpacked.data : NULL;
+}
+
+static inline void kit_document_free(struct kit_document *document)
+{
+    msgpack_unpacked_destroy(&document->unpacked);
+    myco_value_release(&document->value);
 }
 
 #endif

@@ -6,8 +6,8 @@ _pulse() {
   --kind) words="cache durable" ;;
   --level) words="memory replicated disk object" ;;
   septum) words="create" ;;
-  policy) words="list show check apply rollback" ;;
-  apply | check | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
+  policy) words="list show check try apply rollback" ;;
+  apply | check | try | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
   get | put | del | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;

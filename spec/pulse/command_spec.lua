@@ -161,6 +161,14 @@ describe("a command of pulse", function()
     end
   end)
 
+  it("tries a placement, and says what it would move", function()
+    local path = "lua/mycorrizal/policy/placement/rendezvous.lua"
+    for _, change in ipairs(ask("policy", "try", path)) do
+      assert.same({ 0, 0 }, { change.moved, change.primaries }) -- one node holds everything, and goes on to
+    end
+    assert.equal(2, pulse("policy", "try", "lua/mycorrizal/policy/voters/odd.lua").status)
+  end)
+
   it("refuses a wrong policy with the reason", function()
     local path = helper.write(folder .. "/wrong.lua", "return { kind = 'placement', doc = 'x', place = 7 }")
     local ran = pulse("policy", "apply", path)

@@ -83,6 +83,82 @@ local function rollback(context, args, flags)
   }
 end
 
+-- ── try: what a placement would change, by this node's view of members and hyphae ──
+
+local function alive_members(context)
+  local all, message, code = context.node.nodosum:members()
+  if not all then return nil, message, code end
+  local members, id_of = {}, {}
+  for _, member in ipairs(all) do
+    id_of[member.name] = member.id
+    if member.state == "alive" then
+      members[#members + 1] = { id = member.id, name = member.name, labels = member.labels, weight = 1.0 }
+    end
+  end
+  table.sort(members, function(a, b) return a.id < b.id end)
+  return members, id_of
+end
+
+-- The holders of each hypha, by septum, as ids, the primary first.
+local function present_holders(context, id_of)
+  local hyphae, message, code = context.node:inspect("hyphae")
+  if not hyphae then return nil, message, code end
+  local by_septum = {}
+  for _, hypha in ipairs(hyphae) do
+    local holders = {}
+    if hypha.primary then holders[1] = id_of[hypha.primary] end
+    for _, name in ipairs(hypha.in_sync) do
+      if name ~= hypha.primary then holders[#holders + 1] = id_of[name] end
+    end
+    by_septum[hypha.septum] = by_septum[hypha.septum] or {}
+    by_septum[hypha.septum][hypha.hypha + 1] = holders
+  end
+  return by_septum
+end
+
+local function same_holders(a, b)
+  local set = {}
+  for _, id in ipairs(a) do set[id] = true end
+  for _, id in ipairs(b) do
+    if not set[id] then return false end
+  end
+  return #a == #b
+end
+
+local function compare(name, before, after)
+  local change = { septum = name, hyphae = #after, moved = 0, primaries = 0 }
+  for h, holders in ipairs(after) do
+    if not same_holders(before[h] or {}, holders) then change.moved = change.moved + 1 end
+    if (before[h] or {})[1] ~= holders[1] then change.primaries = change.primaries + 1 end
+  end
+  return change
+end
+
+local function try(context, args)
+  local policy, message, code = describe(args)
+  if not policy then return nil, message, code end
+  if policy.kind ~= "placement" then return nil, "only a placement can be tried", "ENOTSUP" end
+  local ok
+  ok, message, code = policies.check(policy.kind, policy.name, policy.source)
+  if not ok then return nil, message, code end
+  local members, id_of, failed = alive_members(context)
+  if not members then return nil, id_of, failed end
+  local present, why, which = present_holders(context, id_of)
+  if not present then return nil, why, which end
+  local changes = {}
+  for i, septum in ipairs(context.node.mycel:septa() or {}) do
+    local world = {
+      septum = septum.name, hyphae = septum.hyphae, copies = septum.replicas + 1, members = members,
+      current = present[septum.name],
+    }
+    local answer
+    answer, message, code = policies.ask(policy.kind, policy.name, policy.source, world)
+    if not answer then return nil, message, code end
+    changes[i] = compare(septum.name, present[septum.name], answer)
+  end
+  return { value = changes, columns = { "septum", "hyphae", "moved", "primaries" } }
+end
+
 local AUTHOR <const> = { "NAME", "who did it, for the record" }
 
 ---@type myco.command[]
@@ -99,6 +175,11 @@ return {
   {
     name = "policy check", summary = "Checks a policy file and runs its examples; changes nothing.",
     args = { { "file", file = true } }, flags = { json = JSON }, run = check,
+  },
+  {
+    name = "policy try", summary = "What a placement policy would move if it were applied now; changes nothing.",
+    doc = "moved: hyphae whose set of holders would differ; primaries: those whose primary would.",
+    args = { { "file", file = true } }, flags = { json = JSON }, run = try,
   },
   {
     name = "policy apply", summary = "Applies a policy to the whole cluster, after checking it.",

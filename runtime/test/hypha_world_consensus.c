@@ -168,7 +168,7 @@ static void replace_primary(struct world *world)
 static bool fill_joining(struct world *world)
 {
     struct myco_set *set = &world->set;
-    struct myco_holder joining[MYCO_COPIES_MAX];
+    struct myco_holder joining[MYCO_COPIES_MAX] = {0};
     uint8_t count = 0;
     for (unsigned i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];

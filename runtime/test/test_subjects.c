@@ -15,7 +15,8 @@ static int check(const char *subject, bool wildcards)
 
 static void test_check(void)
 {
-    static const char *const good[] = {"a", "a.b", "orders.7.created", "grüße.müller", "$SYS.a-b_c/d"};
+    static const char *const good[] = {
+        "a", "a.b", "orders.7.created", "grüße.müller", "$SYS.a-b_c/d"};
     static const char *const bad[] = {"", ".", "a.", ".a", "a..b", "a b", "a.\tb", "a\n", "a.\x7f"};
     static const char *const wild[] = {"*", ">", "a.*", "*.a", "a.>", "*.*.>"};
     static const char *const never[] = {"a*", "*a", "a.b>", ">.a", "a.>.b", "**", ">>", "a.*b.c"};

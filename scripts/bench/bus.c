@@ -108,7 +108,7 @@ static void bench_match(unsigned patterns, int rounds)
 {
     static char subjects[1024][64];
     struct myco_trie *trie = myco_trie_new();
-    double each_ns[ROUNDS_MAX];
+    double each_ns[ROUNDS_MAX] = {0};
     char text[64], what[64];
     for (unsigned i = 0; i < patterns; i++) {
         subject_make(text, i);
@@ -190,7 +190,7 @@ static void bench_publish(struct bench *bench, unsigned subs, unsigned peers, in
 static void bench_receive(struct bench *bench, unsigned subs, int rounds)
 {
     struct myco_bus *bus = bus_open(bench, subs);
-    double each_ns[ROUNDS_MAX];
+    double each_ns[ROUNDS_MAX] = {0};
     char what[64];
     uint64_t before = bench->delivered;
     for (int round = 0; round < rounds; round++) {

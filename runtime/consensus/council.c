@@ -84,12 +84,24 @@ bool myco__council_replaced(const struct myco_council *council, uint64_t id)
     return false;
 }
 
+/* Another process answers at its address. */
+static bool displaced(const struct myco_council *council, const struct myco_member *member)
+{
+    const struct myco_member *other;
+    uint32_t cursor = 0;
+    while ((other = myco_swim_next(council->options.swim, &cursor)))
+        if (other->id != member->id && other->state == MYCO_MEMBER_ALIVE &&
+            myco_addr_equal(&other->addr, &member->addr))
+            return true;
+    return false;
+}
+
 bool myco__council_lives(const struct myco_council *council, uint64_t id)
 {
     if (id == council->options.self) return true;
     const struct myco_member *member = myco_swim_get(council->options.swim, id);
     return myco__council_present(council, id) && member->state == MYCO_MEMBER_ALIVE &&
-           !myco__council_replaced(council, id);
+           !myco__council_replaced(council, id) && !displaced(council, member);
 }
 
 /* ── who is silent ── a live node that holds something, and does not renew its lease */

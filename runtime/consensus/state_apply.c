@@ -483,6 +483,17 @@ static bool seen(struct myco_member_record *member, uint64_t sequence)
     return was;
 }
 
+static bool is_known(uint8_t kind)
+{
+    switch (kind) {
+#define X(symbol, number) case number:
+        MYCO_COMMANDS(X)
+#undef X
+        return true;
+    default: return false;
+    }
+}
+
 int myco_state_apply(
     struct myco_state *state, struct myco_slice command, struct myco_command_result *result)
 {
@@ -490,6 +501,7 @@ int myco_state_apply(
         .state = state, .in = myco_reader(command.data, command.size), .result = result};
     memset(result, 0, sizeof *result);
     if (!myco_command_peek(command, &apply.head)) return refuse(&apply, MYCO_EINVAL, "malformed");
+    if (!is_known(apply.head.kind)) return MYCO_EVERSION;
     myco_read_bytes(&apply.in, 25);
     apply.sender = myco_map_get(&state->members, apply.head.node);
     if (apply.sender && apply.head.kind != MYCO_COMMAND_JOIN && apply.head.sequence) {

@@ -49,7 +49,10 @@ static void apply(uint64_t index, uint64_t term, struct myco_slice command, void
 static void snapshot(struct myco_buf *out, void *data)
 {
     struct myco_core *core = data;
-    myco_state_save(core->state, out);
+    if (core->failed)
+        out->failed = true; /* it lacks what could not be applied: nobody may start from it */
+    else
+        myco_state_save(core->state, out);
 }
 
 static int restore(uint64_t index, struct myco_slice bytes, struct myco_err *err, void *data)

@@ -1,0 +1,8 @@
+# What the cluster has agreed on, and who may act on it.
+myco_test(state LAYERS consensus)
+# Leases over a log that is a fake: lease.c alone.
+if(TARGET myco_consensus)
+  myco_test(lease LAYERS env SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/consensus/lease.c)
+  target_include_directories(test_lease PRIVATE
+    $<TARGET_PROPERTY:myco_consensus,INTERFACE_INCLUDE_DIRECTORIES>)
+endif()

@@ -1,4 +1,4 @@
--- The modules of a node: what its configuration names, started with it and stopped before it leaves.
+-- The modules of a node: what its configuration names, started with it and stopped when it closes.
 --
 -- What can be known beforehand (no such module, no such option, a wrong type) refuses the node's
 -- start. A module that fails when it starts, or later, is reported and stopped; the node goes on.

@@ -98,7 +98,10 @@ function M.start_node(folder, ...)
     while not process.out:find("\n", 1, true) and not process.status do process:wait_event() end
     return json.decode(process.out:match("^[^\n]*"))
   end)
-  if not ready then error("the node did not say that it is ready: " .. process.out, 2) end
+  if not ready then
+    process:kill("sigkill")
+    error("the node did not say that it is ready: " .. process.out, 2)
+  end
   ready.process = process
   return ready
 end

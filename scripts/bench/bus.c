@@ -6,9 +6,7 @@
  * of 128 bytes: published and delivered here (a copy, a turn of the loop, the callbacks); published
  * to peers (a match, and one written payload each); received (read, matched, delivered). Prints the
  * median of the rounds, in nanoseconds for one and in millions a second. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 
 #include "env/env.h"
 #include "stream/bus.h"
@@ -19,24 +17,10 @@
 #define BATCH      100
 #define SIZE       128
 
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void report(const char *what, double *each_ns, int rounds)
 {
-    qsort(each_ns, (size_t)rounds, sizeof(*each_ns), by_value);
-    double median = each_ns[rounds / 2];
-    printf("%-44s %8.1f ns   %6.2f M/s\n", what, median, 1000 / median);
+    double ns = median(each_ns, rounds);
+    printf("%-44s %8.1f ns   %6.2f M/s\n", what, ns, 1000 / ns);
 }
 
 /* ── An environment that only runs what is deferred ─────────────────────────────────────────── */

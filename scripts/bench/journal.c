@@ -6,12 +6,10 @@
  * 1, 16 or 256 writers each append 100 bytes, wait until they are durable, and append again. Prints
  * medians; the ratio to the bare loop is what counts. */
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "bench.h"
 #include "env/uv_disk.h"
 #include "env/uv_env.h"
 #include "store/journal.h"
@@ -20,31 +18,6 @@
 #define ROUND_NS    500000000u
 #define VALUE_SIZE  100
 #define WRITERS_MAX 256
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "bench: %s\n", what);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof(*values), by_value);
-    return values[count / 2];
-}
 
 /* ── The bare loop ──────────────────────────────────────────────────────────────────────────────
  */

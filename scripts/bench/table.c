@@ -7,9 +7,6 @@
  * beside a writer; GLib's is asked bare, and once more with a mutex and a copy, which is what it
  * would take to give the same. Prints the median of the rounds; the ratios are what counts. */
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifdef HAVE_GLIB
@@ -17,19 +14,13 @@
 #endif
 
 #include "base/hash.h"
+#include "bench.h"
 #include "store/table.h"
 
 #define KEY_SIZE   16
 #define VALUE_SIZE 100
 #define ROUNDS_MAX 99
 #define GETS       (200 * 1000)
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static uint64_t cpu_ns(void)
 {
@@ -51,18 +42,6 @@ static void key_make(char key[KEY_SIZE + 1], uint32_t number)
 {
     snprintf(key, KEY_SIZE + 1, "%016llx",
         (unsigned long long)myco_hash_mix(number, 1) & 0xffffffffffffffffull);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof(*values), by_value);
-    return values[count / 2];
 }
 
 /* ── One table, and one of GLib's with the same in it ───────────────────────────────────────────

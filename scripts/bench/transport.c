@@ -4,13 +4,11 @@
  *     bench_transport [ROUNDS [ROUND-TRIPS]]
  *
  * Prints the p50 of each round, the medians, and their ratio: the ratio is what counts. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <uv.h>
 
+#include "bench.h"
 #include "net/net.h"
 
 #define PAYLOAD_SIZE 128
@@ -18,19 +16,6 @@
 #define READ_SIZE    (64 * 1024)
 
 enum kind { RAW, OURS, KINDS };
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "bench: %s\n", what);
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static double cpu_us(void)
 {
@@ -244,22 +229,10 @@ static void open_ask(void)
 
 /* ── Rounds ─────────────────────────────────────────────────────────────────────────────────── */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int by_sample(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
-}
-
-static double median(double *values, unsigned count)
-{
-    qsort(values, count, sizeof *values, by_value);
-    return values[count / 2];
 }
 
 /* The p50 of one round in µs; *cpu: of both threads, per round trip. */

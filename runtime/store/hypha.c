@@ -124,16 +124,23 @@ void myco__hypha_drop(struct myco_hypha *hypha)
 
 /* ── Roles ─────────────────────────────────────────────────────────────────────────────────── */
 
+static bool may_lack_records(const struct myco_hypha *hypha)
+{
+    if (hypha->log.last == 0 || hypha->options.level == MYCO_LEVEL_DISK) return false;
+    return hypha->options.level == MYCO_LEVEL_MEMORY || hypha->recovered;
+}
+
 /* The NOOP carries the epoch to every member; the journal may have no room for it: the tick tries
  * again. */
 static void begin_epoch(struct myco_hypha *hypha)
 {
     struct myco_write noop = {.op = MYCO_OP_NOOP};
-    struct myco__log *log = &hypha->log;
-    uint64_t offset = log->last + 1;
+    uint64_t offset = hypha->log.last + 1;
     if (hypha->restoring.size > 0) return;
-    if (hypha->options.level == MYCO_LEVEL_MEMORY && log->last > 0) offset += MYCO__MEMORY_SKIP;
-    if (myco__hypha_append(hypha, &noop, offset, NULL) == 0) hypha->noop = offset;
+    if (may_lack_records(hypha)) offset += MYCO__SKIP;
+    if (myco__hypha_append(hypha, &noop, offset, NULL) != 0) return;
+    hypha->noop = offset;
+    hypha->recovered = false;
 }
 
 static const struct myco_holder *find_holder(

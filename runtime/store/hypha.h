@@ -74,13 +74,15 @@ struct myco_hypha_effects {
         uint64_t offset, uint8_t kind, struct myco_slice bytes, uint64_t *sequence, void *data);
     /* The write that was given `token` ended: 0 with its version, ECONFLICT (version of what is
      * there, 0 absent), EUNAVAILABLE (did not happen), EUNKNOWN, ENOTFOUND (del of an absent key;
-     * logged nothing). */
+     * logged nothing). ECONFLICT and ENOTFOUND are reads: the caller checks its lease first. May
+     * run inside any call but myco_hypha_write; may call myco_hypha_write itself. */
     void (*complete)(uint64_t token, int status, uint64_t version, void *data);
     /* Ask consensus: compare-and-set on (set->epoch, set->version). Answered by configure() when it
-     * was taken, or by myco_hypha_refused() when it was not. */
+     * was taken, or by myco_hypha_refused() when it never will be: until then writes wait for a
+     * member that is proposed. */
     void (*propose)(enum myco_propose what, uint64_t node, uint64_t generation, void *data);
-    /* Everything of a snapshot that replaced the table was taken in: persist it (myco_hypha_save),
-     * so that the journal need not hold it. */
+    /* Everything of a snapshot that replaced the table was taken in, and lies in the journal:
+     * persist it (myco_hypha_save), so that the journal need not hold it. */
     void (*replaced)(void *data);
     /* A committed change, in order: for watches and uploads. */
     void (*committed)(uint64_t epoch, uint64_t offset, const struct myco_write *write,
@@ -113,9 +115,12 @@ int myco_hypha_load_record(struct myco_hypha *hypha, uint64_t offset, uint8_t ki
 /* The whole applied state with its position, epochs and the tail that is not applied. */
 void myco_hypha_save(const struct myco_hypha *hypha, struct myco_buf *out);
 
-/* From the object store, when no copy exists any more: replaces table and position; the hypha must
- * be primary of a set of its own. `records` as written by myco_hypha_export. offset must be above
- * any it ever had. */
+/* From the object store, when no copy exists any more: imported parts first, then this. The
+ * position becomes `offset`, which must be above any that the hypha ever had, and the whole state
+ * goes into the journal. Before the first configure, or as the only member of a set; no writes
+ * meanwhile. The epoch that it will lead in must be newer than those imported. EFULL and whatever
+ * else the journal says: call it again to go on. EINVAL, ENOTLEADER (not alone), EBUSY (writes are
+ * pending), ENOMEM. */
 int myco_hypha_restore(struct myco_hypha *hypha, uint64_t offset, struct myco_err *err);
 /* For uploads: records after `from` up to the commit into `out`; MYCO_ENOTFOUND when they are not
  * in memory any more: then take the table as a whole (from = 0, `snapshot`). Returns the offset it
@@ -139,8 +144,9 @@ void myco_hypha_tick(struct myco_hypha *hypha); /* every 100 ms or so while it i
 bool myco_hypha_idle(const struct myco_hypha *hypha);
 
 /* Primary. Exactly one complete(token) follows, never before the call returned 0. Otherwise
- * ENOTLEADER, EUNAVAILABLE (not serving yet), EFULL, and complete does not run. Conditions are
- * judged against the latest write, committed or not. */
+ * ENOTLEADER, EUNAVAILABLE (not serving yet), EFULL, EINVAL, ETOOBIG, ENOMEM, or what the journal
+ * says, and complete does not run. Conditions are judged against the latest write, committed or
+ * not; what is refused because of one that is not is answered once that is committed. */
 int myco_hypha_write(struct myco_hypha *hypha, const struct myco_write *write, uint64_t token);
 /* Stops taking writes (EUNAVAILABLE) until the next configure: before a hand-over. */
 void myco_hypha_seal(struct myco_hypha *hypha);
@@ -148,7 +154,7 @@ void myco_hypha_seal(struct myco_hypha *hypha);
 bool myco_hypha_serving(const struct myco_hypha *hypha);
 bool myco_hypha_sealed_clean(const struct myco_hypha *hypha); /* sealed, and nothing is pending */
 struct myco_table *myco_hypha_table(const struct myco_hypha *hypha);
-uint64_t myco_hypha_epoch(const struct myco_hypha *hypha);
+uint64_t myco_hypha_epoch(const struct myco_hypha *hypha);  /* of the last record in the log */
 uint64_t myco_hypha_offset(const struct myco_hypha *hypha); /* of the last record in the log */
 uint64_t myco_hypha_committed(const struct myco_hypha *hypha);
 /* The later of the wall clock and the time of the last record: expiry is judged by it. */

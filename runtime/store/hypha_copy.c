@@ -5,8 +5,9 @@
  * meanwhile. The member puts the pieces into its journal as they come, and into a table aside; at
  * the end it swaps. Until then its old state stands, in memory as in the journal.
  *
- * The limit: that one pass stops the loop (about 1 ms for a MiB) and takes the memory of the table
- * once more. It suits hyphae of up to 64 MiB; larger septa are to be cut into more of them. */
+ * The limit: that one pass stops the loop (2 to 3 ms for a MiB of entries of 100 B, less for larger
+ * ones) and takes the memory of the table once more. It suits hyphae of up to 64 MiB; larger septa
+ * are to be cut into more of them. */
 #include "store/hypha_internal.h"
 
 static bool anybody_copies(const struct myco_hypha *hypha)
@@ -118,6 +119,7 @@ static void take_over(struct myco_hypha *hypha, uint64_t sequence)
     myco__staging_install(hypha, staging);
     if (sequence > 0) myco__log_mark(&hypha->log, sequence, hypha->log.last);
     hypha->matched = true;
+    hypha->recovered = false;
     hypha->ack_owed = true;
     hypha->effects.replaced(hypha->effects.data);
 }

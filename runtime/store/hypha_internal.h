@@ -32,9 +32,10 @@
 #define MYCO__PROPOSE_WAIT_MS_MAX 30000u
 #define MYCO__TELL_MS             50u  /* after which an idle backup is told the newest commit */
 #define MYCO__ASK_MS              200u /* between two requests for a resend */
-/* At level MEMORY a new primary may lack acknowledged records (the unsent tail). It begins that far
- * above its own end, so that no version of the lost ones is given to another value. */
-#define MYCO__MEMORY_SKIP (1ull << 24)
+/* Below level DISK a primary may lack acknowledged records: at MEMORY the unsent tail, at
+ * REPLICATED what its journal had not yet when everybody crashed. Then it begins that far above its
+ * own end, so that no version of the lost ones is given to another value. */
+#define MYCO__SKIP (1ull << 24)
 
 #define MYCO__OFFSET_MAX (1ull << 62) /* so that no sum of offsets overflows */
 
@@ -146,6 +147,7 @@ struct myco_hypha {
     uint64_t epoch;   /* the newest heard of: the set's, or a primary's message */
     uint64_t deposed; /* as primary of this epoch it was refused: somebody knows a newer one */
     enum myco__role role;
+    bool recovered; /* from its journal, and nobody has shown it since what it may lack */
     struct myco_deferred deferred;
     bool settle_wanted;
     struct myco__answer *answers, **answers_end; /* said when settled */

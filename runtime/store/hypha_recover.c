@@ -93,6 +93,7 @@ int myco_hypha_load_snapshot(
         return myco_err(err, MYCO_ECORRUPT, "snapshot of a hypha: too short");
     }
     drop_staging(hypha);
+    hypha->recovered = true;
     int rc = load_state(hypha, myco_read_bytes(&reader, size), err);
     if (rc != 0) return rc;
     all_durable(&hypha->log);
@@ -126,8 +127,9 @@ static int load_log_record(
     if (rc == MYCO_ENOMEM) return myco_err(err, rc, "record of a hypha: out of memory");
     if (rc != 0) return myco_err(err, MYCO_ECORRUPT, "record of a hypha: not as it was written");
     const struct myco__log *log = &hypha->log;
+    bool skips = hypha->options.level != MYCO_LEVEL_DISK;
     bool known = offset <= log->last && myco__log_epoch_at(log, offset) == record->epoch;
-    bool follows = record->offset == offset && myco__hypha_record_follows(log, record, false);
+    bool follows = record->offset == offset && myco__hypha_record_follows(log, record, skips);
     if (known || !follows) {
         uint64_t epoch = record->epoch;
         myco__hypha_record_free(record);
@@ -172,6 +174,7 @@ int myco_hypha_load_record(struct myco_hypha *hypha, uint64_t offset, uint8_t ki
     struct myco_slice bytes, struct myco_err *err)
 {
     if (started(hypha)) return myco_err(err, MYCO_EINVAL, "a hypha that runs can't load");
+    hypha->recovered = true;
     switch (kind) {
     case MYCO__KIND_RECORD: return load_log_record(hypha, offset, bytes, err);
     case MYCO__KIND_CUT: return load_cut(hypha, offset, err);

@@ -69,6 +69,56 @@ static void test_restart_all(void)
     world_free(world);
 }
 
+/* REPLICATED, and everybody crashed: what was acknowledged may be lost, as the level says; its
+ * versions are not given to other values. A restart that loses nothing goes on where it was. */
+static void test_replicated_lost(void)
+{
+    struct world *world = world_new(2, MYCO_LEVEL_REPLICATED, 43);
+    world_start(world, true);
+    world_run(world, 200);
+    world->nodes[0].frozen = world->nodes[1].frozen = true;
+    uint64_t lost = world_put(world, 0, 1);
+    world_run(world, 50);
+    ok(world_done(world, lost, 0), "acknowledged, and on no disk");
+    uint64_t version = world_op(world, lost)->version;
+    for (unsigned i = 0; i < 2; i++) {
+        world->nodes[i].sequence = world->nodes[i].durable; /* none of it survives */
+        while (world->nodes[i].entry_count > 0 &&
+               world->nodes[i].entries[world->nodes[i].entry_count - 1].sequence >
+                   world->nodes[i].durable) {
+            myco_buf_free(&world->nodes[i].entries[--world->nodes[i].entry_count].bytes);
+        }
+        world_crash(world, i);
+        world->nodes[i].frozen = false;
+        world_boot(world, i);
+    }
+    world->lossy = true; /* the truth knows what is lost */
+    world->acked_max = 0;
+    world->set.in_sync_count = 1; /* as an operator would, or consensus for the last copy */
+    world->set.in_sync[0].generation = 2;
+    world->set.joining[0] = (struct myco_holder){2, 2};
+    world->set.joining_count = 1;
+    world_primary(world, 0);
+    world_run(world, 1000);
+    uint64_t token = world_put(world, 0, 1);
+    world_run(world, 50);
+    ok(world_done(world, token, 0), "it serves again");
+    ok(world_op(world, token)->version > version + 1000, "and no version comes again");
+    is_int(world->set.in_sync_count, 2, "the other member follows");
+    world_run(world, 200);
+    world_crash(world, 0);
+    world_boot(world, 0);
+    is_int(
+        world->nodes[0].hypha->log.last, world_op(world, token)->version, "and recovers from it");
+    world_free(world);
+    world = some(1);
+    world_crash(world, 0);
+    world_boot(world, 0);
+    world_run(world, 100);
+    is_int(world->nodes[0].hypha->log.last, 2, "DISK: the next offset is the next one");
+    world_free(world);
+}
+
 /* ── A hypha alone, its journal in a list ──────────────────────────────────────────────────── */
 
 static struct myco_hypha *alone(struct world *world, struct myco_hypha_effects *effects)
@@ -280,6 +330,7 @@ int main(void)
     test_restart(false);
     test_restart(true);
     test_restart_all();
+    test_replicated_lost();
     test_damage();
     test_export();
     test_restore(false);

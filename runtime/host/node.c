@@ -274,19 +274,25 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
     return 0;
 }
 
+/* Absolute, so that it can be given to others; a Unix socket's path has 107 bytes at most. */
+static void name_socket(struct myco *node)
+{
+    char *folder = realpath(node->data, NULL);
+    size_t size = folder ? strlen(folder) + sizeof "/pulse.sock" : SIZE_MAX;
+    if (size <= sizeof node->socket_path) {
+        memcpy(node->socket_path, folder, strlen(folder));
+        memcpy(node->socket_path + strlen(folder), "/pulse.sock", sizeof "/pulse.sock");
+    } else {
+        MYCO_WARN(&node->log, "pulse", "the data folder's path is too long for a Unix socket",
+            "data=%s", node->data);
+    }
+    free(folder); /* realpath's own */
+}
+
 static int open_bridge(struct myco *node, struct myco_err *err)
 {
     if (node->options.no_lua) return 0;
-    char folder[108];
-    if (!realpath(node->data, folder) ||
-        strlen(folder) + sizeof "/pulse.sock" > sizeof node->socket_path)
-        folder[0] = 0;
-    if (strlen(node->data) > 4096) return myco_err(err, MYCO_EINVAL, "data: the path is too long");
-    if (folder[0])
-        snprintf(node->socket_path, sizeof node->socket_path, "%.90s/pulse.sock", folder);
-    else
-        MYCO_WARN(&node->log, "pulse", "the data folder's path is too long for a Unix socket",
-            "data=%s", node->data);
+    name_socket(node);
     struct myco_bridge_options options = {.loop = node->loop,
         .node = node,
         .lua_path = node->lua_path,

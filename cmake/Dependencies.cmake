@@ -12,8 +12,8 @@ pkg_check_modules(CK REQUIRED IMPORTED_TARGET ck)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
 
 # Older versions commit entries of earlier terms by counting replicas (the Raft paper's figure 8).
-pkg_check_modules(RAFT IMPORTED_TARGET raft>=0.22 raft<0.23)
-if(NOT RAFT_FOUND)
+pkg_check_modules(RAFT IMPORTED_TARGET raft>=0.22)
+if(NOT RAFT_FOUND OR RAFT_VERSION VERSION_GREATER_EQUAL 0.23)
   message(FATAL_ERROR "libraft 0.22 is needed: older versions can lose committed entries, newer ones own memory otherwise. "
                       "On Debian 12 it is in bookworm-backports: run scripts/setup.")
 endif()

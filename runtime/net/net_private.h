@@ -11,6 +11,7 @@
 #include "wire/frame.h"
 
 _Static_assert(MYCO_LANE_COUNT == MYCO_FRAME_LANES, "the lanes are those of the wire");
+/* NOLINTNEXTLINE(misc-redundant-expression): that both come to the same is what it says */
 _Static_assert(MYCO_MESSAGE_SIZE_MAX == MYCO_FRAME_MESSAGE_MAX, "the limit is that of the wire");
 
 #define MYCO__READ_SIZE  (64 * 1024)

@@ -126,9 +126,8 @@ static void arena_free(struct myco__slabs *slabs, struct arena *arena)
     myco_free(arena);
 }
 
-static struct arena *arena_first(const struct myco__slabs *slabs)
+static struct arena *arena_first(const struct myco__slabs *slabs) /* there is one */
 {
-    if (myco_list_empty(&slabs->arenas)) return NULL;
     return MYCO_CONTAINER(slabs->arenas.next, struct arena, link);
 }
 
@@ -154,8 +153,8 @@ static unsigned arena_pick(const struct arena *arena)
 
 static struct slab *slab_new(struct myco__slabs *slabs, unsigned class_index, uint32_t item_size)
 {
-    struct arena *arena = arena_first(slabs);
-    if (arena == NULL || arena->free_count == 0) arena = arena_new(slabs);
+    bool room = !myco_list_empty(&slabs->arenas) && arena_first(slabs)->free_count > 0;
+    struct arena *arena = room ? arena_first(slabs) : arena_new(slabs);
     if (arena == NULL) return NULL;
     unsigned at = arena_pick(arena);
     uint64_t bit = UINT64_C(1) << at;

@@ -65,9 +65,10 @@ static inline void kit_options(struct myco_options *options, const char *name, c
     options->name = name;
     options->data = kit_path(name, path);
     options->lua_path = MYCO_LUA_DIR;
-    if (getenv("KIT_LOG")) {
+    const char *level = getenv("KIT_LOG");
+    if (level) {
         options->log = kit_log;
-        options->log_level = atoi(getenv("KIT_LOG"));
+        options->log_level = atoi(level);
         options->log_data = (void *)(uintptr_t)name;
     }
 }

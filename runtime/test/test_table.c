@@ -37,7 +37,7 @@ static struct myco_slice key_of(unsigned number, uint8_t *key)
 {
     size_t size = 6 + (number % 7 == 0 ? 300 : number % 40);
     memset(key, 'k', size);
-    memcpy(key, "key", 3);
+    key[1] = 'e', key[2] = 'y';
     key[size - 3] = (uint8_t)(number >> 16);
     key[size - 2] = (uint8_t)(number >> 8);
     key[size - 1] = (uint8_t)number;

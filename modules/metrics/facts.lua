@@ -28,7 +28,7 @@ local function gather(node)
   return found
 end
 
---- A function that gathers, at most once in `refresh`: counting a node's keys looks at each of them.
+--- A function that gathers, at most once in `refresh`: counting keys that expire looks at each of them.
 ---@param node myco.node
 ---@param refresh string
 ---@return fun(server: table): metrics.facts?, string?

@@ -15,7 +15,8 @@ endfunction()
 
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
 foreach(file ${prefix}/bin/mycorrizal ${prefix}/include/mycorrizal.h ${prefix}/${LIBDIR}/libmycorrizal.a
-    ${prefix}/${LIBDIR}/libmycorrizal.so ${prefix}/${DATADIR}/mycorrizal/lua/mycorrizal/init.lua)
+    ${prefix}/${LIBDIR}/libmycorrizal.so ${prefix}/${DATADIR}/mycorrizal/lua/mycorrizal/init.lua
+    ${prefix}/${DATADIR}/mycorrizal/lua/modules/metrics/init.lua)
   if(NOT EXISTS ${file})
     message(FATAL_ERROR "not installed: ${file}")
   endif()

@@ -202,6 +202,26 @@ describe("a module", function()
     end)
   end)
 
+  describe("of the program's command line", function()
+    it("joins those of the configuration, which may have options for it", function()
+      local config = helper.write(folder .. "/c.lua", 'return { modules = { { "metrics", listen = "127.0.0.1:0" } } }')
+      local node = helper.start_node(folder, "--config", config, "--module", "metrics")
+      local said = helper.pulse(node, { "-e", "node.modules.metrics.status, node.modules.metrics.handle.address" })
+      local status = helper.stop_node(node)
+      assert.matches('^"running"%s+"127%.0%.0%.1:%d+"\n$', said.out)
+      assert.equal(0, status)
+    end)
+
+    it("refuses the start when there is none of that name", function()
+      local process = helper.spawn({
+        helper.build .. "/bin/mycorrizal", "run", "--data", folder .. "/n.myco", "--log", "off", "--module", "metric",
+      }, { input = "" })
+      assert.equal(1, process:wait_end())
+      assert.matches("there is no module 'metric'; there are: ", process.err)
+      assert.equal("", process.out)
+    end)
+  end)
+
   it("is in 15 lines what modules/README.md says", function()
     local readme <close> = assert(io.open("modules/README.md"))
     local source = readme:read("a"):match("spec: greeter %-%->%s*```lua\n(.-)```")

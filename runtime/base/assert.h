@@ -1,5 +1,5 @@
-/* Assertions that stay on in release builds: programming errors only, never input, disk or peers.
- */
+/* Assertions that stay on in release builds: programming errors only, never input, disk or
+ * peers. */
 #ifndef MYCO_BASE_ASSERT_H
 #define MYCO_BASE_ASSERT_H
 

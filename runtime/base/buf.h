@@ -49,8 +49,8 @@ uint32_t myco_read_u32(struct myco_reader *reader);
 uint64_t myco_read_u64(struct myco_reader *reader);
 struct myco_slice myco_read_slice(struct myco_reader *reader); /* u32 size, bytes; lends */
 struct myco_slice myco_read_bytes(struct myco_reader *reader, size_t size);
-/* A slice as a terminated string into `text`; too long for `size`, or with a zero inside, is bad.
- */
+/* A slice as a terminated string into `text`; too long for `size`, or with a zero inside, is
+ * bad. */
 void myco_read_str(struct myco_reader *reader, char *text, size_t size);
 /* A gives string (myco_free), bad when longer than `size_max`; never NULL. */
 char *myco_read_strdup(struct myco_reader *reader, size_t size_max);

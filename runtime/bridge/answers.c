@@ -46,8 +46,8 @@ static size_t list_size(lua_State *L, const char *what)
     return count;
 }
 
-/* The list at the top holds distinct ids of the set at `known`; each is added to the set at `seen`.
- */
+/* The list at the top holds distinct ids of the set at `known`; each is added to the set at
+ * `seen`. */
 static void check_ids(lua_State *L, size_t count, int known, int seen, const char *what)
 {
     for (size_t i = 1; i <= count; i++) {

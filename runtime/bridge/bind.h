@@ -50,8 +50,8 @@ int myco__lua_release(lua_State *L);
 
 struct myco_slice myco__check_slice(lua_State *L, int index);
 unsigned myco__optional_ms(lua_State *L, int index); /* nil: 0 */
-/* true when the call was taken (its callback will come); else drops `call` and pushes the failure.
- */
+/* true when the call was taken (its callback will come); else drops `call` and pushes the
+ * failure. */
 int myco__started(lua_State *L, int status, struct myco__call *call);
 /* Pushes what a result means: nothing found is nil alone. */
 int myco__push_failed_result(lua_State *L, const struct myco_result *result);

@@ -1,5 +1,5 @@
-/* A node: opening it on luv's loop, what it says of itself, and the functions that a host exposes.
- */
+/* A node: opening it on luv's loop, what it says of itself, and the functions that a host
+ * exposes. */
 #include <stdio.h>
 
 #include "base/err.h"
@@ -159,8 +159,8 @@ static void start_closing(
     myco_close_uv(node, on_closed, closing);
 }
 
-/* close(node, callback): true once it left; at once when it was closed already, or is the host's.
- */
+/* close(node, callback): true once it left; at once when it was closed already, or is the
+ * host's. */
 static int node_close(lua_State *L)
 {
     struct myco__lua_node *holder = luaL_checkudata(L, 1, MYCO_LUA_NODE);

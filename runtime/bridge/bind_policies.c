@@ -1,5 +1,5 @@
-/* The module mycorrizal.policies: policies from their source, without a node: check, describe, ask.
- */
+/* The module mycorrizal.policies: policies from their source, without a node: check, describe,
+ * ask. */
 #include <stdio.h>
 
 #include "bridge/bind.h"

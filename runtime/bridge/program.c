@@ -78,8 +78,8 @@ static void on_tick(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Turns the loop until everything that Lua opened is closed; the tick sees to it that a turn ends.
- */
+/* Turns the loop until everything that Lua opened is closed; the tick sees to it that a turn
+ * ends. */
 static void close_program(struct program *program)
 {
     uv_timer_t tick;

@@ -1,5 +1,5 @@
-/* The state, the budget and the caps of a sandbox; what can be called inside is in sandbox_lib.c.
- */
+/* The state, the budget and the caps of a sandbox; what can be called inside is in
+ * sandbox_lib.c. */
 #include "bridge/sandbox.h"
 
 #include <lauxlib.h>

@@ -192,8 +192,8 @@ static void propose(struct myco_bootstrap *bootstrap, const uint64_t *ids, uint3
     if (save(bootstrap)) memset(pledge, 0, sizeof *pledge);
 }
 
-/* As proposer: ask those that have not answered, count this node's own pledge, form when all have.
- */
+/* As proposer: ask those that have not answered, count this node's own pledge, form when all
+ * have. */
 static void drive(struct myco_bootstrap *bootstrap)
 {
     struct pledge *pledge = &bootstrap->pledge;

@@ -157,8 +157,8 @@ static void tick(void *data)
     }
 }
 
-/* As leader: the command of another node. It learns the outcome when it applies it, or asks again.
- */
+/* As leader: the command of another node. It learns the outcome when it applies it, or asks
+ * again. */
 void myco_commands_receive(
     struct myco_commands *commands, uint64_t from, uint8_t type, struct myco_slice payload)
 {

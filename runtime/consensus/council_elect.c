@@ -42,8 +42,8 @@ static bool elect_nodosum(struct myco_council *council)
     return true;
 }
 
-/* With what was proposed in this round, or several that are free at once would go to the same one.
- */
+/* With what was proposed in this round, or several that are free at once would go to the same
+ * one. */
 static uint32_t leads(const struct myco_council *council, uint64_t id)
 {
     uint32_t count = 0;

@@ -41,8 +41,8 @@ struct myco_rlog_events {
     int (*restore)(uint64_t index, struct myco_slice bytes, struct myco_err *err, void *data);
     /* Leadership, known leader, or the (committed) configuration changed. */
     void (*changed)(void *data);
-    /* As leader: the barrier of this term is committed and applied; grants may be made from now on.
-     */
+    /* As leader: the barrier of this term is committed and applied; grants may be made from now
+     * on. */
     void (*established)(uint64_t term, void *data);
     /* Disk or log failed for good: this node takes no part any more (the message says why). Close
      * it, and open it anew to load what is on disk. */

@@ -323,8 +323,8 @@ void myco__rlog_io_done(int status, void *io);
 void myco__rlog_io_read(int status, struct myco_buf *bytes, void *io);
 
 /* raft_load.c */
-/* Fills meta, cache, files and the snapshot's metadata. `state`: the snapshot file's bytes, given.
- */
+/* Fills meta, cache, files and the snapshot's metadata. `state`: the snapshot file's bytes,
+ * given. */
 int myco__rlog_load(struct myco_rlog *log, struct myco__rlog_snapshot *snapshot,
     struct myco_buf *state, struct myco_err *err);
 

@@ -189,8 +189,8 @@ static const char *take_record(
     return NULL;
 }
 
-/* All records of one segment. *end: how far it is whole; only the last one may be torn behind it.
- */
+/* All records of one segment. *end: how far it is whole; only the last one may be torn behind
+ * it. */
 static int load_records(struct loading *loading, const char *path, struct myco_slice bytes,
     bool last, uint64_t *index_max, uint64_t *end)
 {

@@ -1,5 +1,5 @@
-/* Who takes part, changed one server at a time; and an election that does not wait for a time-out.
- */
+/* Who takes part, changed one server at a time; and an election that does not wait for a
+ * time-out. */
 #include "consensus/log_internal.h"
 
 #include <stdlib.h>

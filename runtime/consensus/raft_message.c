@@ -60,8 +60,8 @@ void myco__rlog_view_write(struct myco_buf *buf, const struct myco__rlog_view *v
     }
 }
 
-/* Terms never fall along a log, and none is above the sender's; a configuration is a possible one.
- */
+/* Terms never fall along a log, and none is above the sender's; a configuration is a possible
+ * one. */
 static bool entry_read(struct myco_reader *reader, struct myco__rlog_entry_view *entry)
 {
     entry->term = myco_read_u64(reader);

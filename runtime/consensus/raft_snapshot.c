@@ -83,8 +83,8 @@ static bool is_due(const struct myco_rlog *log)
     if (log->applied <= log->snapshot.index || log->applied < log->snapshot.retry_index)
         return false;
     if (log->applied != log->config_seen) return false; /* or the configuration would be ahead */
-    /* committed by others, and our own write is still under way: libraft takes it for the log's end
-     */
+    /* committed by others, and our own write is still under way: libraft takes it for the log's
+     * end */
     if (log->applied > log->raft.last_stored) return false;
     return log->applied - log->snapshot.index >= log->snapshot_threshold ||
            myco__rlog_cache_bytes(&log->cache, log->snapshot.index) > MYCO__RLOG_GROWN_SIZE_MAX;

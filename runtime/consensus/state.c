@@ -164,8 +164,8 @@ const struct myco_policy_version *myco_state_policy(const struct myco_state *sta
     return record->count ? &record->versions[record->count - 1] : NULL;
 }
 
-/* The part between { and } alone counts when there is one, so that related keys can share a hypha.
- */
+/* The part between { and } alone counts when there is one, so that related keys can share a
+ * hypha. */
 uint32_t myco_hypha_of(const struct myco_septum_record *septum, struct myco_slice key)
 {
     const char *open = memchr(key.data ? key.data : "", '{', key.size);

@@ -145,8 +145,8 @@ void myco_timer_start(struct myco_timer *timer, uint64_t delay_ms, uint64_t repe
     start(timer, add_saturated(now_ns, ms_to_ns(delay_ms)), ms_to_ns(repeat_ms));
 }
 
-/* Never due before now: what is started over and over in the past would push in before all others.
- */
+/* Never due before now: what is started over and over in the past would push in before all
+ * others. */
 void myco_timer_start_at(struct myco_timer *timer, uint64_t due_ns)
 {
     uint64_t now_ns = myco_now_ns(timer->env);

@@ -89,8 +89,8 @@ int myco__folder_sync(int fd)
 
 /* ── The folder that holds a path ───────────────────────────────────────────────────────────── */
 
-/* Opens the folder `name` of `at`; creates it first, durably, when it is absent and that is wanted.
- */
+/* Opens the folder `name` of `at`; creates it first, durably, when it is absent and that is
+ * wanted. */
 static int enter(int at, const char *name, bool create, int *fd)
 {
     *fd = openat(at, name, OPEN_FOLDER);

@@ -14,8 +14,8 @@ struct myco_folder {
     uint64_t sequence; /* atomic: and between puts */
 };
 
-/* Creates the folder when it is absent, and removes temporary files that a crash left an hour ago.
- */
+/* Creates the folder when it is absent, and removes temporary files that a crash left an hour
+ * ago. */
 int myco__folder_open(struct myco_folder *folder, const char *root, struct myco_err *err);
 void myco__folder_close(struct myco_folder *folder);
 /* EBUSY while another process, or another folder of this one, has it locked. Until close. */

@@ -226,8 +226,8 @@ struct myco_sim_nemesis {
 };
 /* One at a time: starting it again replaces what the former had planned, and heals first. */
 void myco_sim_nemesis(struct myco_sim *sim, const struct myco_sim_nemesis *nemesis);
-/* Now: mends all cuts and paths, starts all hosts that are down, lets the shared disk be reached.
- */
+/* Now: mends all cuts and paths, starts all hosts that are down, lets the shared disk be
+ * reached. */
 void myco_sim_heal(struct myco_sim *sim);
 
 /* ── Trace ──────────────────────────────────────────────────────────────────────────────────── */

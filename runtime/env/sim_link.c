@@ -365,8 +365,8 @@ static void run_goodbye(struct sim_event *event)
         lose(link, MYCO_DOWN_CLOSED);
 }
 
-/* The entry stays, void: a core that unlinks inside of a callback about this link is on our stack.
- */
+/* The entry stays, void: a core that unlinks inside of a callback about this link is on our
+ * stack. */
 static void op_unlink(struct myco_transport *base, uint64_t peer)
 {
     struct sim_host *host = transport_of(base)->host;

@@ -36,8 +36,8 @@ uint64_t myco_sim_random_u64(struct myco_sim_random *random)
     return result;
 }
 
-/* The bias of a multiplication in place of a rejection is below bound / 2^64: nobody sees it here.
- */
+/* The bias of a multiplication in place of a rejection is below bound / 2^64: nobody sees it
+ * here. */
 uint64_t myco_sim_random_below(struct myco_sim_random *random, uint64_t bound)
 {
     return bound == 0 ? 0

@@ -79,8 +79,8 @@ void myco__sim_event_free(struct sim_event *event)
     myco_list_append(&event->sim->free_events, &event->link);
 }
 
-/* Runs it, or lets it wait for a paused host, or drops it with the process that it was meant for.
- */
+/* Runs it, or lets it wait for a paused host, or drops it with the process that it was meant
+ * for. */
 static void execute(struct sim_event *event)
 {
     if (event->host != MYCO_SIM_NONE) {

@@ -16,8 +16,8 @@ struct uv_loop_s;
 int myco_uv_disk_open(
     struct uv_loop_s *loop, const char *root, struct myco_disk **disk, struct myco_err *err);
 
-/* Keeps every other process off the folder until this disk is closed, or the process ends. EBUSY.
- */
+/* Keeps every other process off the folder until this disk is closed, or the process ends.
+ * EBUSY. */
 int myco_uv_disk_lock(struct myco_disk *disk, struct myco_err *err);
 
 /* Calls that are under way end, and call back, first; then `closed` (may be NULL) runs on the loop

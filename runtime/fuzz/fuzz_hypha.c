@@ -297,8 +297,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     return 0;
 }
 
-/* ── Samples: a backup that is led, a primary that is answered, a copy, a recovery ───────────────
- */
+/* ── Samples: a backup that is led, a primary that is answered, a copy, a recovery ───────────── */
 
 static void script_message(struct myco_buf *out, uint8_t kind, uint8_t how, struct myco_buf *body)
 {

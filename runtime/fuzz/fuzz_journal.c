@@ -115,8 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     return 0;
 }
 
-/* ── Samples ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Samples ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void write_segment(struct myco_buf *buf, uint64_t first, uint64_t previous, unsigned count)
 {

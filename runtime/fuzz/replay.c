@@ -54,8 +54,8 @@ static void keep_failed(int number) /* async-signal-safe calls only */
     raise(number);
 }
 
-/* Each input is handed over in memory of exactly its size: a sanitizer then sees one byte too far.
- */
+/* Each input is handed over in memory of exactly its size: a sanitizer then sees one byte too
+ * far. */
 static void run(const uint8_t *bytes, size_t size)
 {
     if (bytes != current) memcpy(current, bytes, size);

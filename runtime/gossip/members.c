@@ -365,8 +365,8 @@ static uint64_t digest_one(const struct myco_member *pub)
     return myco_hash_mix(myco_hash_mix(pub->id, pub->generation), pub->incarnation);
 }
 
-/* Equal for two nodes that believe the same members live, in whatever order they learned of them.
- */
+/* Equal for two nodes that believe the same members live, in whatever order they learned of
+ * them. */
 uint64_t myco__members_digest(const struct myco_swim *swim)
 {
     uint64_t digest = swim->self.pub.state == MYCO_MEMBER_ALIVE ? digest_one(&swim->self.pub) : 0;

@@ -161,8 +161,8 @@ bool myco__encode_member(struct myco_swim *swim, const struct myco__member *memb
 struct myco__member *myco__member_get(const struct myco_swim *swim, uint64_t id); /* others only */
 bool myco__member_live(const struct myco__member *member); /* alive or suspect */
 size_t myco__members_live(const struct myco_swim *swim);   /* with this node */
-/* `sync`: from a whole list, where a death may be old news (see members.c). `sender`: who says it.
- */
+/* `sync`: from a whole list, where a death may be old news (see members.c). `sender`: who says
+ * it. */
 void myco__members_hear(
     struct myco_swim *swim, const struct myco__record *record, uint64_t sender, bool sync);
 /* What this node itself found out, in the member's own generation and incarnation. */

@@ -380,8 +380,8 @@ static void say_goodbye(struct myco_core *core)
     close_journal(core);
 }
 
-/* While peers are there, and the log can say so: otherwise there is nobody to take anything over.
- */
+/* While peers are there, and the log can say so: otherwise there is nobody to take anything
+ * over. */
 static void leave_step(struct myco_core *core)
 {
     if (core->leave_stage != LEAVE_HAND_OVER) return;

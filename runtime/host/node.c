@@ -199,8 +199,8 @@ static int open_store(struct myco *node, struct myco_err *err)
     return 0;
 }
 
-/* Peers reach one port by TCP and UDP: where any free one will do, try until one is free in both.
- */
+/* Peers reach one port by TCP and UDP: where any free one will do, try until one is free in
+ * both. */
 static int open_sockets(struct myco *node, struct myco_addr *bound, struct myco_err *err)
 {
     struct myco_addr wanted;

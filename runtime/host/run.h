@@ -1,5 +1,5 @@
-/* The subcommands `run` and `check` of the program. argv[0] is the first argument after the word.
- */
+/* The subcommands `run` and `check` of the program. argv[0] is the first argument after the
+ * word. */
 #ifndef MYCO_HOST_RUN_H
 #define MYCO_HOST_RUN_H
 

@@ -1,5 +1,5 @@
-/* Invariants: who holds what in true time, one leader in each term, one log for all, equal copies.
- */
+/* Invariants: who holds what in true time, one leader in each term, one log for all, equal
+ * copies. */
 #include <stdio.h>
 #include <string.h>
 
@@ -85,8 +85,8 @@ void sim_check_event(struct sim_node *node, const char *what, uint64_t a, uint64
 
 /* ── in true time: the intervals in which two nodes hold the same are disjoint ── */
 
-/* `nodosum` is the consensus leader's own, and needs no lease: the log itself fences what it does.
- */
+/* `nodosum` is the consensus leader's own, and needs no lease: the log itself fences what it
+ * does. */
 static void check_elections(struct sim_world *world)
 {
     struct myco_map holders = {0};

@@ -296,12 +296,12 @@ MYCO_API int myco_subscribe(struct myco *node, const char *subject,
 /* No callback runs after `done` did (NULL: after this returned, when called on the loop thread).
  * Takes the sub. */
 MYCO_API void myco_unsubscribe(struct myco_sub *sub, void (*done)(void *data), void *data);
-/* At most once; EFULL when a subscriber's node can't take more now (nothing was sent to that node).
- */
+/* At most once; EFULL when a subscriber's node can't take more now (nothing was sent to that
+ * node). */
 MYCO_API int myco_publish(struct myco *node, const char *subject, struct myco_slice data,
     const char *reply, struct myco_err *err);
-/* The callback gets the first answer; ENORESPONDERS at once when nobody subscribes, else ETIMEDOUT.
- */
+/* The callback gets the first answer; ENORESPONDERS at once when nobody subscribes, else
+ * ETIMEDOUT. */
 MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice data,
     unsigned timeout_ms, myco_result_cb cb, void *data2);
 /* Waits until all connected nodes know this node's subscriptions. */

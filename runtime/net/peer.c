@@ -161,8 +161,8 @@ static void go_up(struct myco__conn *conn, struct myco__peer *peer)
     events->on_up(peer->id, conn->generation, conn->features, events->data);
 }
 
-/* Makes room for `conn`: the link that stood is dead. NULL: what was told of that changed our mind.
- */
+/* Makes room for `conn`: the link that stood is dead. NULL: what was told of that changed our
+ * mind. */
 static struct myco__peer *replace_link(struct myco__conn *conn)
 {
     struct myco__peer *peer = myco__peer_get(conn->net, conn->id);
@@ -178,8 +178,8 @@ static void put_link(struct myco__conn *conn, struct myco_buf *frame)
     myco__conn_dirty(conn);
 }
 
-/* The connection, whose HELLO was good, or the peer's being linked changed: what follows from it?
- */
+/* The connection, whose HELLO was good, or the peer's being linked changed: what follows from
+ * it? */
 void myco__conn_consider(struct myco__conn *conn)
 {
     struct myco__peer *peer = myco__peer_get(conn->net, conn->id);

@@ -1,5 +1,5 @@
-/* Refusing a connection: one line for people, one count for metrics, one word for the other side.
- */
+/* Refusing a connection: one line for people, one count for metrics, one word for the other
+ * side. */
 #include "net/net_private.h"
 
 #define WARN_EVERY_MS 1000 /* for each kind of refusal of incoming connections */

@@ -231,8 +231,8 @@ static const char *find_fault(const struct myco_manifest *manifest)
     return NULL;
 }
 
-/* The checksum first: behind it nothing but a version that we do not know, or a bug, can surprise.
- */
+/* The checksum first: behind it nothing but a version that we do not know, or a bug, can
+ * surprise. */
 static int check_frame(struct myco_slice bytes, struct myco_err *err)
 {
     struct myco_reader head = myco_reader(bytes.data, bytes.size);

@@ -71,8 +71,7 @@ static __thread bool thread_hooked;
 extern int __cxa_thread_atexit_impl(void (*run)(void *), void *data, void *library);
 extern void *__dso_handle;
 
-/* ── Memory of aligned structures ───────────────────────────────────────────────────────────────
- */
+/* ── Memory of aligned structures ────────────────────────────────────────────────────────────── */
 
 static void *alloc_aligned(size_t size)
 {
@@ -82,8 +81,7 @@ static void *alloc_aligned(size_t size)
     return memset(memory, 0, rounded);
 }
 
-/* ── Readers ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Readers ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void reader_let_go(struct myco__reader *reader, unsigned who)
 {
@@ -179,8 +177,7 @@ void myco__domain_unhold(struct myco_domain *domain)
     ck_epoch_end(&domain->writer, NULL);
 }
 
-/* ── Retirement ─────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Retirement ──────────────────────────────────────────────────────────────────────────────── */
 
 static void block_ready(ck_epoch_entry_t *entry)
 {
@@ -280,8 +277,7 @@ size_t myco_domain_retired(const struct myco_domain *domain)
     return domain->retired;
 }
 
-/* ── The domain ─────────────────────────────────────────────────────────────────────────────────
- */
+/* ── The domain ──────────────────────────────────────────────────────────────────────────────── */
 
 struct myco_domain *myco_domain_new(void)
 {

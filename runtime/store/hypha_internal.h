@@ -236,8 +236,8 @@ struct myco__record *myco__hypha_record_new(const struct myco_write *write, uint
     uint64_t offset, uint64_t time_ms, uint64_t commit);
 /* A copy of checked bytes: EPROTO, ENOMEM. */
 int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **record);
-/* Whether it may stand at the end of the log. `skips`: the first of an epoch may be further ahead.
- */
+/* Whether it may stand at the end of the log. `skips`: the first of an epoch may be further
+ * ahead. */
 bool myco__hypha_record_follows(
     const struct myco__log *log, const struct myco__record *record, bool skips);
 

@@ -25,8 +25,7 @@
 #define MARK_MS        50
 #define SECOND_MS      1000
 
-/* ── Batches ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Batches ─────────────────────────────────────────────────────────────────────────────────── */
 
 static struct myco__batch *batch_first(const struct myco_journal *journal)
 {
@@ -128,8 +127,7 @@ int myco_journal_append(struct myco_journal *journal, uint64_t stream, uint64_t 
     return 0;
 }
 
-/* ── Writing ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Writing ─────────────────────────────────────────────────────────────────────────────────── */
 
 void myco__journal_refuse(struct myco_journal *journal, int status)
 {
@@ -223,8 +221,7 @@ static void write_next(struct myco_journal *journal)
     }
 }
 
-/* ── Turns ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Turns ───────────────────────────────────────────────────────────────────────────────────── */
 
 static void journal_free(struct myco_journal *journal)
 {
@@ -297,8 +294,7 @@ static void on_second(void *data)
     myco__journal_schedule(journal);
 }
 
-/* ── The journal ────────────────────────────────────────────────────────────────────────────────
- */
+/* ── The journal ─────────────────────────────────────────────────────────────────────────────── */
 
 uint64_t myco_journal_durable(const struct myco_journal *journal)
 {

@@ -33,8 +33,7 @@ static bool read_magic(struct myco_reader *reader, const char *magic)
     return !reader->bad && memcmp(bytes.data, magic, MAGIC_SIZE) == 0;
 }
 
-/* ── Segments ───────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Segments ────────────────────────────────────────────────────────────────────────────────── */
 
 void myco__segment_header_write(struct myco_buf *buf, const struct myco__segment_header *header)
 {
@@ -60,8 +59,7 @@ bool myco__segment_header_read(struct myco_slice bytes, struct myco__segment_hea
     return crc == myco_crc32c(0, bytes.data, MYCO__SEGMENT_HEADER_SIZE - 4);
 }
 
-/* ── Records ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Records ─────────────────────────────────────────────────────────────────────────────────── */
 
 void myco__log_record_write(struct myco_buf *buf, const struct myco__log_record *record)
 {
@@ -137,8 +135,7 @@ uint64_t myco__watermark_search(struct myco_slice segment, size_t from, uint32_t
     return highest;
 }
 
-/* ── Snapshots ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Snapshots ───────────────────────────────────────────────────────────────────────────────── */
 
 void myco__snapshot_write(struct myco_buf *buf, const struct myco__snapshot *snapshot)
 {

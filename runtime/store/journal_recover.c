@@ -39,8 +39,7 @@ struct walk {
     char path[MYCO__JOURNAL_PATH_MAX];
 };
 
-/* ── Files ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Files ───────────────────────────────────────────────────────────────────────────────────── */
 
 static bool name_read(const char *name, const char *ending, uint64_t *number)
 {
@@ -94,8 +93,7 @@ static int path_read(
     return status != 0 ? myco_err(err, status, "read %s: %s", path, myco_strerror(status)) : 0;
 }
 
-/* ── Segments ───────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Segments ────────────────────────────────────────────────────────────────────────────────── */
 
 static int record_give(struct walk *walk, const struct myco__log_record *record)
 {
@@ -220,8 +218,7 @@ static int segments_walk(struct walk *walk, const struct found *found)
     return status;
 }
 
-/* ── Snapshots ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Snapshots ───────────────────────────────────────────────────────────────────────────────── */
 
 static int snapshot_give(struct myco_journal *journal, const char *path,
     const struct myco__snapshot *snapshot, struct myco_err *err)
@@ -261,8 +258,7 @@ static int snapshots_give(
     return status;
 }
 
-/* ── The whole of it ────────────────────────────────────────────────────────────────────────────
- */
+/* ── The whole of it ─────────────────────────────────────────────────────────────────────────── */
 
 static int first_segment(struct myco_journal *journal, struct found *found, struct myco_err *err)
 {

@@ -53,8 +53,7 @@ void myco__segment_header_make(
     myco__segment_header_write(buf, &header);
 }
 
-/* ── Zeros ahead ────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Zeros ahead ─────────────────────────────────────────────────────────────────────────────── */
 
 static void on_zeroed(int status, void *data)
 {
@@ -74,8 +73,7 @@ void myco__segment_write_ahead(struct myco_journal *journal, uint64_t end)
     journal->disk->ops->write(journal->file, end, zeros, false, on_zeroed, journal);
 }
 
-/* ── Watermarks alone ───────────────────────────────────────────────────────────────────────────
- */
+/* ── Watermarks alone ────────────────────────────────────────────────────────────────────────── */
 
 static void mark_write(struct myco_journal *journal, bool sync, myco_disk_cb cb)
 {
@@ -133,8 +131,7 @@ void myco__segment_seal(struct myco_journal *journal)
     mark_write(journal, true, on_sealed);
 }
 
-/* ── Rolling ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Rolling ─────────────────────────────────────────────────────────────────────────────────── */
 
 /* Blocking calls, but rare ones: of a file that was just made, or after the disk was full. */
 static int segment_open(struct myco_journal *journal, uint64_t first, uint64_t end)
@@ -197,8 +194,7 @@ void myco__segment_roll(struct myco_journal *journal, uint64_t first)
     }
 }
 
-/* ── Deleting ───────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Deleting ────────────────────────────────────────────────────────────────────────────────── */
 
 static bool segment_needed(const struct myco_journal *journal, const struct myco__segment *segment)
 {

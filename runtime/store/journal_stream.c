@@ -24,8 +24,7 @@ const char *myco__snapshot_path(
     return path;
 }
 
-/* ── Streams ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Streams ─────────────────────────────────────────────────────────────────────────────────── */
 
 struct myco__stream *myco__stream_get(struct myco_journal *journal, uint64_t id)
 {
@@ -76,8 +75,7 @@ void myco__streams_free(struct myco_journal *journal)
     myco_map_free(&journal->streams);
 }
 
-/* ── Jobs ───────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Jobs ────────────────────────────────────────────────────────────────────────────────────── */
 
 static struct myco__job *job_new(
     struct myco_journal *journal, struct myco__stream *stream, enum myco__job_kind kind)
@@ -184,8 +182,7 @@ void myco__streams_retry(struct myco_journal *journal)
     }
 }
 
-/* ── What the owner says, and is asked ──────────────────────────────────────────────────────────
- */
+/* ── What the owner says, and is asked ───────────────────────────────────────────────────────── */
 
 void myco_journal_snapshot(struct myco_journal *journal, uint64_t id, uint64_t position,
     struct myco_slice bytes, myco_disk_cb done, void *data)

@@ -2,8 +2,7 @@
 #include "base/mem.h"
 #include "store/table_internal.h"
 
-/* ── Entries ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Entries ─────────────────────────────────────────────────────────────────────────────────── */
 
 struct myco__entry *myco__entry_new(struct myco__slabs *slabs, struct myco_slice key,
     struct myco_slice value, uint64_t version, uint64_t expires_ms)
@@ -36,8 +35,7 @@ void myco__entry_item(const struct myco__entry *entry, struct myco_table_item *i
     item->expires_ms = head.expires_ms;
 }
 
-/* ── Numbers ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Numbers ─────────────────────────────────────────────────────────────────────────────────── */
 
 /* Other threads may look at count and size: stores that don't tear. */
 static void table_account(struct myco_table *table, const struct myco__entry *entry, long sign)
@@ -58,8 +56,7 @@ size_t myco_table_bytes(const struct myco_table *table)
     return __atomic_load_n(&table->size, __ATOMIC_RELAXED);
 }
 
-/* ── Writing ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Writing ─────────────────────────────────────────────────────────────────────────────────── */
 
 int myco_table_put(struct myco_table *table, struct myco_slice key, struct myco_slice value,
     uint64_t version, uint64_t expires_ms, bool *had)
@@ -104,8 +101,7 @@ bool myco_table_find(
     return true;
 }
 
-/* ── Reading, on any thread ─────────────────────────────────────────────────────────────────────
- */
+/* ── Reading, on any thread ──────────────────────────────────────────────────────────────────── */
 
 static int value_copy(const struct myco_table_item *item, uint64_t now_ms, struct myco_value *value)
 {
@@ -134,8 +130,7 @@ int myco_table_read(const struct myco_table *table, struct myco_slice key, uint6
     return status;
 }
 
-/* ── The table ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── The table ───────────────────────────────────────────────────────────────────────────────── */
 
 struct myco_table *myco__table_shell(struct myco_domain *domain)
 {

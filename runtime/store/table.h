@@ -43,13 +43,13 @@ void myco_table_clear(struct myco_table *table);
 size_t myco_table_count(const struct myco_table *table); /* any thread (a hint) */
 size_t myco_table_bytes(const struct myco_table *table); /* keys, values and their headers */
 
-/* Any thread. Copies the value out (gives: myco_value_release). ENOTFOUND (expired counts), ENOMEM.
- */
+/* Any thread. Copies the value out (gives: myco_value_release). ENOTFOUND (expired counts),
+ * ENOMEM. */
 int myco_table_read(const struct myco_table *table, struct myco_slice key, uint64_t now_ms,
     struct myco_value *value);
 
-/* Writer. Visits every item once; the callback must not write. Returns early when it returns false.
- */
+/* Writer. Visits every item once; the callback must not write. Returns early when it returns
+ * false. */
 typedef bool (*myco_table_cb)(const struct myco_table_item *item, void *data);
 void myco_table_each(const struct myco_table *table, myco_table_cb cb, void *data);
 /* The first `limit` items in byte order of keys, with `prefix`, after `after` (exclusive; NULL

@@ -47,8 +47,7 @@ static uint64_t slot_make(struct myco__entry *entry, uint64_t hash)
     return tag_of(hash) << 48 | (uint64_t)(uintptr_t)entry;
 }
 
-/* ── Where a bucket lies ────────────────────────────────────────────────────────────────────────
- */
+/* ── Where a bucket lies ─────────────────────────────────────────────────────────────────────── */
 
 static unsigned segment_of(uint64_t at)
 {
@@ -85,8 +84,7 @@ static struct myco__bucket *home_of(const struct myco__index *index, uint64_t co
     return myco__index_bucket(index, at < count ? at : at & (bit - 1));
 }
 
-/* ── Searching ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Searching ───────────────────────────────────────────────────────────────────────────────── */
 
 static bool entry_has_key(const struct myco__entry *entry, struct myco_slice key)
 {
@@ -167,8 +165,7 @@ struct myco__place myco__index_find(
     return chain_find(home_of(&table->index, count, hash), key, hash);
 }
 
-/* ── Chains ─────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Chains ──────────────────────────────────────────────────────────────────────────────────── */
 
 static void table_moved(struct myco_table *table)
 {
@@ -232,8 +229,7 @@ static void chain_cut(struct myco_table *table, struct myco__bucket *home, unsig
     }
 }
 
-/* ── Growing and shrinking by one bucket ────────────────────────────────────────────────────────
- */
+/* ── Growing and shrinking by one bucket ─────────────────────────────────────────────────────── */
 
 static struct myco__bucket *bucket_add(struct myco_table *table, uint64_t at)
 {
@@ -330,8 +326,7 @@ void myco__index_shrink(struct myco_table *table)
     if (segment_starts(at)) segment_retire(table, segment_of(at));
 }
 
-/* ── Writing ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Writing ─────────────────────────────────────────────────────────────────────────────────── */
 
 bool myco__index_insert(struct myco_table *table, struct myco__entry *entry, uint64_t hash)
 {
@@ -356,8 +351,7 @@ void myco__index_remove(struct myco_table *table, const struct myco__place *plac
     myco__domain_retire_entry(table->domain, place->entry);
 }
 
-/* ── The end ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void chain_free(struct myco_table *table, struct myco__bucket *home, size_t *budget)
 {

@@ -50,8 +50,7 @@ void myco__lines_free(struct myco__slabs *slabs, void *memory, size_t size);
 /* Of lines that will be freed: gives the pages of this part back already. */
 void myco__lines_forget(struct myco__slabs *slabs, void *memory, size_t size);
 
-/* ── Readers and retirement: domain.c ───────────────────────────────────────────────────────────
- */
+/* ── Readers and retirement: domain.c ────────────────────────────────────────────────────────── */
 
 struct myco__reader;
 struct myco__entry;

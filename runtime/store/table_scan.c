@@ -2,8 +2,7 @@
 #include "base/mem.h"
 #include "store/table_internal.h"
 
-/* ── All ────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── All ─────────────────────────────────────────────────────────────────────────────────────── */
 
 void myco_table_each(const struct myco_table *table, myco_table_cb cb, void *data)
 {
@@ -149,8 +148,7 @@ size_t myco_table_page(const struct myco_table *table, struct myco_slice prefix,
     return given;
 }
 
-/* ── Sweeping ───────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Sweeping ────────────────────────────────────────────────────────────────────────────────── */
 
 #define SWEEP_CHAIN_MAX 64 /* of one chain at a time; what is beyond comes with the next round */
 

@@ -56,8 +56,7 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) <= SLAB_HEADER, "the header fits");
 
-/* ── Pages ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Pages ───────────────────────────────────────────────────────────────────────────────────── */
 
 /* Huge pages, but not at a page fault: the system may search for one for milliseconds. Where a
  * first small page lies already, the others come small, too, and the system's own thread
@@ -96,8 +95,7 @@ static size_t map_align(const struct myco__slabs *slabs, size_t size)
     return slabs->mapped_size + size > HUGE_FROM && size >= HUGE_PAGE ? HUGE_PAGE : SLAB_SIZE;
 }
 
-/* ── Arenas ─────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Arenas ──────────────────────────────────────────────────────────────────────────────────── */
 
 static struct arena *arena_new(struct myco__slabs *slabs)
 {
@@ -142,8 +140,7 @@ static void arena_place(struct myco__slabs *slabs, struct arena *arena)
     }
 }
 
-/* ── Slabs ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Slabs ───────────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned arena_pick(const struct arena *arena)
 {
@@ -274,8 +271,7 @@ static void item_give(struct myco__slabs *slabs, uint8_t *item)
     if (slab->live == 0) slab_free(slabs, slab);
 }
 
-/* ── Sizes ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Sizes ───────────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned class_of(size_t size, uint32_t *item_size)
 {
@@ -360,8 +356,7 @@ void myco__lines_forget(struct myco__slabs *slabs, void *memory, size_t size)
     (void)madvise(memory, size, MADV_DONTNEED);
 }
 
-/* ── All of it ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── All of it ───────────────────────────────────────────────────────────────────────────────── */
 
 void myco__slabs_init(struct myco__slabs *slabs)
 {

@@ -124,8 +124,8 @@ static int send_to(struct myco_bus *bus, struct myco__peer *peer, const struct m
     return rc;
 }
 
-/* A peer that is not connected any more does not count as a subscriber; any other trouble is said.
- */
+/* A peer that is not connected any more does not count as a subscriber; any other trouble is
+ * said. */
 static int after_failure(
     struct myco_bus *bus, struct myco__peer *peer, int rc, bool plain, size_t assigned)
 {

@@ -57,8 +57,7 @@ struct fake {
     bool dead;                       /* between crash and restart */
 };
 
-/* ── Files ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Files ───────────────────────────────────────────────────────────────────────────────────── */
 
 static inline struct fake *fake_of(struct myco_disk *disk)
 {
@@ -134,8 +133,7 @@ static inline void fake_forget(struct fake_file *file)
     myco_buf_clear(&file->synced);
 }
 
-/* ── Blocking calls ─────────────────────────────────────────────────────────────────────────────
- */
+/* ── Blocking calls ──────────────────────────────────────────────────────────────────────────── */
 
 static inline int fake_open(struct myco_disk *disk, const char *path, int flags,
     struct myco_file **file, struct myco_err *err)
@@ -224,8 +222,7 @@ static inline int fake_put_now(struct myco_disk *disk, const char *path, struct 
     return fake_put_file(fake_of(disk), path, bytes);
 }
 
-/* ── Asynchronous calls ─────────────────────────────────────────────────────────────────────────
- */
+/* ── Asynchronous calls ──────────────────────────────────────────────────────────────────────── */
 
 static inline struct fake_op *fake_op(struct myco_disk *disk, int kind, myco_disk_cb cb, void *data)
 {
@@ -305,8 +302,7 @@ static const struct myco_disk_ops fake_disk_ops = {
     .del = fake_del,
 };
 
-/* ── The env ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── The env ─────────────────────────────────────────────────────────────────────────────────── */
 
 static inline uint64_t fake_now_ns(struct myco_env *env)
 {
@@ -347,8 +343,7 @@ static const struct myco_env_ops fake_env_ops = {
     .datagram_send = fake_datagram,
 };
 
-/* ── Running ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Running ─────────────────────────────────────────────────────────────────────────────────── */
 
 static inline void fake_env_start(struct fake *f)
 {

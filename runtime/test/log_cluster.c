@@ -1,5 +1,5 @@
-/* The small world: its events, its network, the owners of its logs, and the rules that they keep.
- */
+/* The small world: its events, its network, the owners of its logs, and the rules that they
+ * keep. */
 #include "log_cluster_internal.h"
 
 #include <stdarg.h>

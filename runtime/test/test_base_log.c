@@ -1,5 +1,5 @@
-/* Catches: a log line that outside bytes can forge or make invalid JSON, a level that is ignored.
- */
+/* Catches: a log line that outside bytes can forge or make invalid JSON, a level that is
+ * ignored. */
 #include "base/log.h"
 
 #include <fcntl.h>

@@ -256,8 +256,8 @@ static void test_export(void)
     world_free(world);
 }
 
-/* The whole way: exported, imported elsewhere, restored, served, crashed, copied to a second node.
- */
+/* The whole way: exported, imported elsewhere, restored, served, crashed, copied to a second
+ * node. */
 static void test_restore(bool configured_first)
 {
     struct world *old = some(1);

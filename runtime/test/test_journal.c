@@ -172,8 +172,7 @@ static unsigned file_count(const struct fake *f, const char *ending)
     return count;
 }
 
-/* ── Appending ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Appending ───────────────────────────────────────────────────────────────────────────────── */
 
 static void test_group_commit(void)
 {
@@ -255,8 +254,7 @@ static void test_large(void)
     fake_free(&f);
 }
 
-/* ── Snapshots ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Snapshots ───────────────────────────────────────────────────────────────────────────────── */
 
 static void test_snapshots(void)
 {
@@ -373,8 +371,7 @@ static void test_drop_lingers(void)
     fake_free(&f);
 }
 
-/* ── Disks that refuse ──────────────────────────────────────────────────────────────────────────
- */
+/* ── Disks that refuse ───────────────────────────────────────────────────────────────────────── */
 
 static void test_no_space(void)
 {

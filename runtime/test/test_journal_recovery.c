@@ -145,8 +145,7 @@ static const char *last_segment(const struct fake *f, size_t *size)
     return last->path;
 }
 
-/* ── Torn tails ─────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Torn tails ──────────────────────────────────────────────────────────────────────────────── */
 
 static void fill(struct owner *o, struct fake *f, unsigned batches)
 {
@@ -205,8 +204,7 @@ static void test_torn_tail(void)
     fake_free(&f);
 }
 
-/* ── Rot ────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Rot ─────────────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned flip_all(struct fake *f, struct fake_file *file, size_t end, unsigned *missed)
 {
@@ -325,8 +323,7 @@ static void test_forged_watermark(void)
     fake_free(&f);
 }
 
-/* ── Crash points ───────────────────────────────────────────────────────────────────────────────
- */
+/* ── Crash points ────────────────────────────────────────────────────────────────────────────── */
 
 /* What must be there after a crash, and what may be. */
 struct promise {

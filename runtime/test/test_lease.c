@@ -277,8 +277,8 @@ static void test_gap(void)
     end();
 }
 
-/* The moment at which leader 2 thinks that the lease of 4 is over must not be before 4 thinks so.
- */
+/* The moment at which leader 2 thinks that the lease of 4 is over must not be before 4 thinks
+ * so. */
 static void take_over(int64_t holder_ppm, int64_t leader_ppm, uint64_t silent_ms, const char *what)
 {
     nodes[4].drift_ppm = holder_ppm;

@@ -144,8 +144,8 @@ static void run_both(uv_loop_t *other)
     uv_run(other, UV_RUN_NOWAIT);
 }
 
-/* The reader's loop stands still until the writer's lane is full, then runs, stops, and runs again.
- */
+/* The reader's loop stands still until the writer's lane is full, then runs, stops, and runs
+ * again. */
 static void test_stopped_reader(size_t size, uint32_t count)
 {
     uv_loop_t still;
@@ -270,8 +270,8 @@ static void test_loss(void)
     kit_done(&loop);
 }
 
-/* The nth allocation fails, in sending or in receiving: an error or a reset, and then it goes on.
- */
+/* The nth allocation fails, in sending or in receiving: an error or a reset, and then it goes
+ * on. */
 static void test_no_memory(void)
 {
     struct kit_node a, b;

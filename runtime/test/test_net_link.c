@@ -142,8 +142,8 @@ static void test_port_taken(void)
     kit_done(&loop);
 }
 
-/* B knows A too late, and at an address where nobody is: the waiting connection becomes the link.
- */
+/* B knows A too late, and at an address where nobody is: the waiting connection becomes the
+ * link. */
 static void test_unknown_waits(void)
 {
     struct kit_node a, b;

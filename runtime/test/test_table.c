@@ -202,8 +202,7 @@ static void test_model(void)
     myco_free(f);
 }
 
-/* ── Pages ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Pages ───────────────────────────────────────────────────────────────────────────────────── */
 
 struct pager {
     struct fixture *f;
@@ -279,8 +278,7 @@ static void test_pages(void)
     myco_free(f);
 }
 
-/* ── Sweep ──────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Sweep ───────────────────────────────────────────────────────────────────────────────────── */
 
 static bool sweep_del(const struct myco_table_item *item, void *data)
 {
@@ -343,8 +341,7 @@ static void test_sweep_writes(void)
     myco_free(f);
 }
 
-/* ── Memory that is not there ───────────────────────────────────────────────────────────────────
- */
+/* ── Memory that is not there ────────────────────────────────────────────────────────────────── */
 
 static void test_allocation_failures(void)
 {
@@ -405,8 +402,7 @@ static void test_limits(void)
     myco_free(f);
 }
 
-/* ── Memory that comes back ─────────────────────────────────────────────────────────────────────
- */
+/* ── Memory that comes back ──────────────────────────────────────────────────────────────────── */
 
 struct heap {
     struct myco_domain *domain;

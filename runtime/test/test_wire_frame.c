@@ -17,8 +17,8 @@ static void put_frame(struct myco_buf *out, uint8_t lane, uint8_t type, uint32_t
     myco_buf_bytes(out, bytes, size);
 }
 
-/* Three messages: a bulk one of three pieces, a control one between its pieces, an empty data one.
- */
+/* Three messages: a bulk one of three pieces, a control one between its pieces, an empty data
+ * one. */
 static void put_mixed(struct myco_buf *out, const uint8_t *bulk)
 {
     put_frame(out, 2, 6, 250, bulk, 150);

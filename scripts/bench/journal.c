@@ -19,8 +19,7 @@
 #define VALUE_SIZE  100
 #define WRITERS_MAX 256
 
-/* ── The bare loop ──────────────────────────────────────────────────────────────────────────────
- */
+/* ── The bare loop ───────────────────────────────────────────────────────────────────────────── */
 
 static double bare_round(const char *folder)
 {
@@ -39,8 +38,7 @@ static double bare_round(const char *folder)
     return (double)count / seconds;
 }
 
-/* ── The journal ────────────────────────────────────────────────────────────────────────────────
- */
+/* ── The journal ─────────────────────────────────────────────────────────────────────────────── */
 
 struct bench {
     uv_loop_t loop;

@@ -44,8 +44,7 @@ static void key_make(char key[KEY_SIZE + 1], uint32_t number)
         (unsigned long long)myco_hash_mix(number, 1) & 0xffffffffffffffffull);
 }
 
-/* ── One table, and one of GLib's with the same in it ───────────────────────────────────────────
- */
+/* ── One table, and one of GLib's with the same in it ────────────────────────────────────────── */
 
 struct both {
     uint32_t count;
@@ -185,8 +184,7 @@ static void bench_get(uint32_t count, int rounds)
     if (both.sum == 1) printf("\n");
 }
 
-/* ── Memory ─────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Memory ──────────────────────────────────────────────────────────────────────────────────── */
 
 static void bench_memory(uint32_t count, bool expires)
 {

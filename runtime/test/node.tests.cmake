@@ -1,7 +1,8 @@
-# The public API, through every layer: nodes on loopback in the test's own process.
-foreach(test duties events mycel open policies threads uv)
-  myco_test(api_${test} LAYERS host LIBS PkgConfig::LUA)
-  if(TARGET test_api_${test})
-    target_compile_definitions(test_api_${test} PRIVATE MYCO_LUA_DIR="${CMAKE_SOURCE_DIR}/lua")
+# The public API, through every layer: nodes on loopback in the test's own process (api_…), and nodes
+# that are processes, so that they can be killed (node_…).
+foreach(test api_duties api_events api_mycel api_open api_policies api_threads api_uv node_disk)
+  myco_test(${test} LAYERS host LIBS PkgConfig::LUA)
+  if(TARGET test_${test})
+    target_compile_definitions(test_${test} PRIVATE MYCO_LUA_DIR="${CMAKE_SOURCE_DIR}/lua")
   endif()
 endforeach()

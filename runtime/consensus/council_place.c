@@ -244,7 +244,8 @@ static bool forgotten(struct myco_council *council, uint64_t id)
     }
     const struct myco_member_record *record = myco_state_member(council->options.state, id);
     bool left = record && record->left; /* on purpose: the group must not count on it any more */
-    return left || myco__council_replaced(council, id) || now - *since >= council->options.forget_ms;
+    return left || myco__council_replaced(council, id) ||
+           now - *since >= council->options.forget_ms;
 }
 
 /* Present, or leaving and not gone yet: it still confirms what is committed. */

@@ -141,18 +141,15 @@ struct myco_options {
     const char *labels;    /* "zone=a,rack=7" */
     const char *tls;       /* folder with ca.pem, node.pem, node.key; NULL: no TLS between peers */
     const char *lua_path;  /* folder of the Lua layer; default: where it is installed */
-    unsigned
-        expect; /* form one cluster once this many fresh nodes met; 0: 1 without join, else never */
-    unsigned timeout_ms; /* default deadline of every call; 0: 5,000 */
-    unsigned lease_ms;   /* of all that a node leads; only counts at the cluster's birth; 0: 300 */
+    unsigned expect;       /* fresh nodes that must meet to form a cluster; 0: 1, never with join */
+    unsigned timeout_ms;   /* default deadline of every call; 0: 5,000 */
+    unsigned lease_ms; /* of all that a node leads; only counts at the cluster's birth; 0: 300 */
     unsigned value_size_max; /* 0: 8 MiB */
     int log_level;           /* 0 trace … 4 error, 5 off */
     myco_log_cb log;         /* NULL: silent */
     void *log_data;
-    const char *config; /* Lua source of declarations (septa, policies, modules) run once ready;
-                           NULL: none */
-    unsigned no_lua;    /* 1: no Lua state and no pulse in this node: policies are the built-in C
-                           defaults */
+    const char *config; /* Lua source of declarations (septa, policies, modules); NULL: none */
+    unsigned no_lua;    /* 1: neither Lua nor pulse; policies are the built-in defaults, in C */
 };
 #define MYCO_OPTIONS_INIT                                                                          \
     {                                                                                              \
@@ -168,6 +165,7 @@ MYCO_API int myco_open(
 /* Waits until the cluster exists, this node is a member of it and can serve; timeout_ms 0: for
  * ever. */
 MYCO_API int myco_wait_ready(struct myco *node, unsigned timeout_ms, struct myco_err *err);
+/* Whether that is so now. */
 MYCO_API bool myco_ready(const struct myco *node);
 
 /* Leaves: hands over what this node leads or holds, flushes what was acknowledged, frees
@@ -278,8 +276,8 @@ struct myco_msg {
     struct myco_slice reply; /* subject to answer to; empty: no answer wanted */
     uint64_t publisher;      /* node id */
 };
-typedef void (*myco_msg_cb)(
-    const struct myco_msg *msg, void *data); /* msg is lent until it returns */
+/* msg is lent until it returns. */
+typedef void (*myco_msg_cb)(const struct myco_msg *msg, void *data);
 
 struct myco_sub_options {
     const char *queue; /* members of one queue group share the messages; NULL: each gets all */
@@ -302,8 +300,8 @@ MYCO_API int myco_publish(struct myco *node, const char *subject, struct myco_sl
     const char *reply, struct myco_err *err);
 /* The callback gets the first answer; ENORESPONDERS at once when nobody subscribes, else
  * ETIMEDOUT. */
-MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice data,
-    unsigned timeout_ms, myco_result_cb cb, void *data2);
+MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice request,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
 /* Waits until all connected nodes know this node's subscriptions. */
 MYCO_API int myco_flush_async(
     struct myco *node, unsigned timeout_ms, myco_result_cb cb, void *data);
@@ -319,8 +317,8 @@ struct myco_duty {
     uint64_t epoch; /* the fencing token: rises with every change of the holder, never repeats */
     const char *leader; /* name of the node that leads; "" when none is known */
 };
-typedef void (*myco_duty_cb)(
-    const struct myco_duty *duty, void *data); /* when gained, lost, or the leader changed */
+/* When gained, lost, or the leader changed. duty is lent until it returns. */
+typedef void (*myco_duty_cb)(const struct myco_duty *duty, void *data);
 
 /* Stands as a candidate for `name` until resigned or closed. The callback runs at least when it is
  * gained and when it is lost; lost is said no later than the lease ends. */

@@ -16,6 +16,7 @@ MYCO_API int myco_open_uv(
     struct myco **node, uv_loop_t *loop, const struct myco_options *options, struct myco_err *err);
 /* Starts leaving; `closed` runs on the loop once everything is freed. On the loop's thread. */
 MYCO_API void myco_close_uv(struct myco *node, void (*closed)(void *data), void *data);
+/* The loop that the node runs on, be it the host's or that of its own thread; lent until close. */
 MYCO_API uv_loop_t *myco_loop(struct myco *node);
 
 #ifdef __cplusplus

@@ -283,6 +283,16 @@ describe("the metrics module", function()
       end
     end)
 
+    it("and reads for a moment what still comes, for else the answer might be lost", function()
+      local connection <close> = assert(stream.connect(address))
+      connection:write("GET /" .. ("x"):rep(9000))
+      assert.matches("^HTTP/1%.1 431 ", read_all(connection))
+      for _ = 1, 3 do
+        assert(connection:write("more"))
+        task.sleep("20ms")
+      end
+    end)
+
     it("random bytes, a thousand times, without an end of the node", function()
       math.randomseed(7)
       local alphabet = {
@@ -327,6 +337,16 @@ describe("the metrics module", function()
       assert.matches("^HTTP/1%.1 408 ", exchange(where, "GET /metrics HTTP/1.1\r\nHos"))
       wait_for_free()
       assert.equal("", exchange(where, ""))
+    end)
+
+    it("is patient between requests", function()
+      wait_for_free()
+      local connection <close> = assert(stream.connect(where))
+      for _ = 1, 2 do
+        assert(connection:write("GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))
+        assert.matches("^HTTP/1%.1 200", assert(connection:read()))
+        task.sleep("200ms")
+      end
     end)
 
     it("answers 503 to one too many, and serves again when there is room", function()

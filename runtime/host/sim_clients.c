@@ -37,6 +37,9 @@ struct sim_clients {
     uint64_t done[5], unknown, refused, unavailable;
     struct myco_map versions; /* hash of (key, version) → value */
     bool key_read[KEYS];
+    uint64_t read_value[KEYS]; /* by the last read */
+    struct sim_page *page;     /* of the scan under way at the end; NULL: none */
+    bool scanned;
     uint64_t known_version[KEYS], known_value[KEYS];
 };
 
@@ -141,7 +144,8 @@ static void answered(const struct myco_result *result, void *data)
     if (result->status == 0 && operation->what != SIM_DEL)
         check_version(clients, operation, result->version);
     if (operation->what == SIM_GET && (result->status == 0 || result->status == MYCO_ENOTFOUND))
-        clients->key_read[operation->key] = true;
+        clients->key_read[operation->key] = true,
+        clients->read_value[operation->key] = operation->value;
     myco_sim_note(clients->world->sim, client->host, "client %s k%u %llu: %s",
         (const char *[]){"get", "put", "del", "add", "cas"}[operation->what], operation->key,
         (unsigned long long)operation->value, myco_errname(result->status));
@@ -245,6 +249,7 @@ void sim_clients_start(struct sim_world *world)
 void sim_clients_stop(struct sim_world *world)
 {
     world->clients->stopped = true;
+    world->clients->scanned = false;
     memset(world->clients->key_read, 0, sizeof world->clients->key_read);
 }
 
@@ -275,6 +280,75 @@ bool sim_clients_ready(struct sim_world *world)
         return false;
     }
     return true;
+}
+
+/* ── the end: a scan, page by page, says what the reads said ── */
+
+struct sim_page {
+    struct sim_clients *clients;
+    struct myco_buf cursor;
+    bool seen[KEYS];
+};
+
+static void ask_page(struct sim_page *page);
+
+static void end_scan(struct sim_page *page, bool whole)
+{
+    struct sim_clients *clients = page->clients;
+    for (unsigned key = 0; whole && key < KEYS; key++)
+        if (page->seen[key] != (clients->read_value[key] != 0))
+            sim_violated(clients->world, "k%u is %s, and a scan says the opposite", key,
+                page->seen[key] ? "absent" : "there");
+    clients->scanned = whole;
+    clients->page = NULL;
+    myco_buf_free(&page->cursor);
+    myco_free(page);
+}
+
+static void got_page(const struct myco_page *result, void *data)
+{
+    struct sim_page *page = data;
+    struct sim_clients *clients = page->clients;
+    for (size_t i = 0; result->status == 0 && i < result->count; i++) {
+        char text[16] = "";
+        unsigned key = KEYS;
+        uint64_t value = 0;
+        if (result->items[i].key.size < sizeof text)
+            memcpy(text, result->items[i].key.data, result->items[i].key.size);
+        if (sscanf(text, "k%u", &key) != 1 || key >= KEYS || page->seen[key]) {
+            sim_violated(clients->world, "a scan returned '%s', which is not there or twice", text);
+            break;
+        }
+        page->seen[key] = true;
+        if (result->items[i].value.size == 8) memcpy(&value, result->items[i].value.data, 8);
+        if (value != clients->read_value[key])
+            sim_violated(clients->world, "a scan says that k%u is %llu, a read %llu", key,
+                (unsigned long long)value, (unsigned long long)clients->read_value[key]);
+    }
+    myco_buf_clear(&page->cursor);
+    myco_buf_bytes(&page->cursor, result->cursor.data, result->cursor.size);
+    if (result->status || !page->cursor.size)
+        end_scan(page, result->status == 0);
+    else
+        ask_page(page);
+}
+
+static void ask_page(struct sim_page *page)
+{
+    struct sim_clients *clients = page->clients;
+    myco_core_scan(clients->world->nodes[0].core, clients->septum, myco_str("k"),
+        myco_buf_as_slice(&page->cursor), 5, false, TIMEOUT_MS, got_page, page);
+}
+
+bool sim_clients_scanned(struct sim_world *world)
+{
+    struct sim_clients *clients = world->clients;
+    if (clients->scanned) return true;
+    if (clients->page || !world->nodes[0].core) return false;
+    clients->page = myco_alloc(sizeof *clients->page);
+    clients->page->clients = clients;
+    ask_page(clients->page);
+    return false;
 }
 
 void sim_clients_report(struct sim_world *world, FILE *file)

@@ -227,6 +227,12 @@ static bool rests(void *data)
     return world->violation[0] || (sim_clients_idle(world) && sim_cache_idle(world));
 }
 
+static bool scanned(void *data)
+{
+    struct sim_world *world = data;
+    return world->violation[0] || sim_clients_scanned(world);
+}
+
 static bool heard(void *data)
 {
     struct sim_world *world = data;
@@ -286,9 +292,11 @@ static void rest(struct sim_world *world)
     sim_cache_stop(world);
     sim_events_stop(world);
     await(world, rests, SIM_HEALING_MS, "operations do not end");
+    sim_clients_stop(world); /* every key is read again, after the last write */
     await(world, formed, SIM_HEALING_MS, "a node does not become ready after healing");
     await(world, serves, SIM_HEALING_MS, "a hypha does not serve after healing");
     pass(world, REST_MS);
+    await(world, scanned, 10000, "a scan does not end");
     if (world->violation[0]) return;
     sim_events_last(world);
     await(world, heard, 5000, "an event did not reach all subscribers after healing");

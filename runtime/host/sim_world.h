@@ -107,8 +107,9 @@ void sim_clients_start(struct sim_world *world);
 void sim_clients_stop(struct sim_world *world);
 void sim_clients_go_on(struct sim_world *world);
 bool sim_clients_idle(struct sim_world *world);
-bool sim_clients_ready(struct sim_world *world);  /* the septa exist, and every key can be read */
-void sim_clients_verify(struct sim_world *world); /* linearizability of all that happened */
+bool sim_clients_ready(struct sim_world *world);   /* the septa exist, and every key can be read */
+bool sim_clients_scanned(struct sim_world *world); /* a scan agrees with the last reads */
+void sim_clients_verify(struct sim_world *world);  /* linearizability of all that happened */
 void sim_clients_report(struct sim_world *world, FILE *file);
 bool sim_judge(struct sim_operation *const *operations, size_t count, unsigned key);
 

@@ -12,7 +12,7 @@
     X(FRAMES_OUT, "mycorrizal_frames_sent_total", COUNTER, "frames sent to peers")                 \
     X(BYTES_IN, "mycorrizal_received_bytes_total", COUNTER, "bytes received from peers")           \
     X(BYTES_OUT, "mycorrizal_sent_bytes_total", COUNTER, "bytes sent to peers")                    \
-    X(FRAMES_REFUSED, "mycorrizal_frames_refused_total", COUNTER, "garbage from peers")            \
+    X(FRAMES_REFUSED, "mycorrizal_frames_refused_total", COUNTER, "garbage from peers or clients") \
     X(QUEUE_FULL, "mycorrizal_peer_queue_full_total", COUNTER, "frames refused: lane full")        \
     X(GOSSIP_REFUSED, "mycorrizal_gossip_refused_total", COUNTER, "gossip datagrams refused")      \
     X(MEMBERS_ALIVE, "mycorrizal_members_alive", GAUGE, "members believed alive")                  \

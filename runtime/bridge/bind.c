@@ -130,6 +130,16 @@ static int note(lua_State *L)
     return 0;
 }
 
+/* refused(sentence): a client spoke garbage. Its connection ends; the node only takes note. */
+static int refused(lua_State *L)
+{
+    struct myco__state *state = myco__state_of(L);
+    const char *sentence = luaL_checkstring(L, 1);
+    MYCO_WARN(state->log, "pulse", sentence, "%s", "");
+    if (state->metrics) MYCO_METRIC_ADD(state->metrics, FRAMES_REFUSED, 1);
+    return 0;
+}
+
 static int version(lua_State *L)
 {
     lua_pushstring(L, myco_version());
@@ -141,7 +151,8 @@ int myco__open_core(lua_State *L)
     luaL_newmetatable(L, MYCO_LUA_NODE);
     lua_pop(L, 1);
     static const luaL_Reg own[] = {{"guard", myco__lua_guard}, {"release", myco__lua_release},
-        {"memory", memory}, {"report", report}, {"note", note}, {"version", version}, {NULL, NULL}};
+        {"memory", memory}, {"report", report}, {"note", note}, {"refused", refused},
+        {"version", version}, {NULL, NULL}};
     luaL_newlib(L, own);
     luaL_setfuncs(L, myco__bind_node, 0);
     luaL_setfuncs(L, myco__bind_mycel, 0);

@@ -89,6 +89,7 @@ int myco_bridge_open(
     if (status) {
         myco_free(fresh);
     } else {
+        fresh->state.metrics = options->metrics;
         *bridge = fresh; /* also when this fails: the loop has to close the handles it opened */
         status = myco__state_enter(&fresh->state, work_start, &starting, err);
         if (starting.refused.code && err) *err = starting.refused;

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "mycorrizal.h"
 
 struct uv_loop_s;
@@ -20,6 +21,7 @@ struct myco_bridge_options {
     const char *socket;   /* path of the Unix socket, or NULL */
     const char *config;   /* Lua source of declarations or NULL */
     struct myco_log *log;
+    struct myco_metrics *metrics; /* may be NULL */
 };
 
 /* Creates the state and starts the admin server (its addresses are bound on return). *bridge is

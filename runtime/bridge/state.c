@@ -52,6 +52,7 @@ static int add_traceback(lua_State *L)
 /* A log line is one line: the traceback goes into a field. */
 void myco__state_report(struct myco__state *state, const char *sentence)
 {
+    if (state->metrics) MYCO_METRIC_ADD(state->metrics, LUA_ERRORS, 1);
     if (!state->log) {
         fprintf(stderr, "mycorrizal: lua: %s\n", sentence);
         return;

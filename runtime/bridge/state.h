@@ -9,18 +9,20 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/metric.h"
 
 #define MYCO_LUA_MEMORY_MAX (256u * 1024 * 1024)
 
 struct myco__state {
     lua_State *L;
     uv_loop_t *loop;
-    struct myco_log *log;   /* NULL: errors go to stderr */
-    size_t used;            /* bytes that Lua holds */
-    struct myco_list calls; /* of struct myco__call */
-    struct myco_list nodes; /* that Lua opened and did not close yet */
-    struct myco_list held;  /* what nodes do for it: see bind.h */
-    struct {                /* the task that is being watched, see guard.c */
+    struct myco_log *log;         /* NULL: errors go to stderr */
+    struct myco_metrics *metrics; /* or NULL */
+    size_t used;                  /* bytes that Lua holds */
+    struct myco_list calls;       /* of struct myco__call */
+    struct myco_list nodes;       /* that Lua opened and did not close yet */
+    struct myco_list held;        /* what nodes do for it: see bind.h */
+    struct {                      /* the task that is being watched, see guard.c */
         lua_State *task;
         uint64_t slice_end_ns, abort_at_ns;
     } guard;

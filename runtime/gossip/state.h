@@ -104,7 +104,8 @@ struct myco_swim {
     uint32_t dead_at;        /* cursor over members: whom to ask next */
     uint64_t tells_ms; /* start of the current second, and how many members were listed in it */
     unsigned tells;
-    uint64_t impostor; /* highest generation reported */
+    uint64_t impostor;  /* highest generation reported */
+    uint64_t warned_ms; /* of garbage, last */
 
     struct myco_timer timer;
     uint64_t timer_due_ms;

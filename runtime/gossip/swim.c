@@ -26,7 +26,8 @@
 
 #define FORGET_MS      (24 * 3600 * 1000ull)
 #define FORGET_TICK_MS 60000
-#define FAREWELLS      2 /* more, after the first */
+#define FAREWELLS      2     /* more, after the first */
+#define WARN_EVERY_MS  10000 /* of datagrams that are no gossip */
 
 /* ── The timer ──────────────────────────────────────────────────────────────────────────────── */
 
@@ -175,12 +176,16 @@ void myco_swim_free(struct myco_swim *swim)
 
 /* ── Datagrams ──────────────────────────────────────────────────────────────────────────────── */
 
+/* Each is counted; a warning says so once in a while. */
 static void refuse(struct myco_swim *swim, const struct myco_addr *from, const char *why)
 {
     char text[MYCO_ADDR_TEXT_MAX];
+    uint64_t now_ms = myco_now_ms(swim->env) + 1; /* 0: never */
+    bool soon = swim->warned_ms != 0 && now_ms - swim->warned_ms < WARN_EVERY_MS;
+    if (!soon) swim->warned_ms = now_ms;
     MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_REFUSED, 1);
-    MYCO_DEBUG(swim->env->log, "gossip", "datagram refused", "from=%s why=\"%s\"",
-        myco_addr_text(from, text), why);
+    MYCO_LOG_AT(swim->env->log, soon ? MYCO_LOG_DEBUG : MYCO_LOG_WARN, "gossip", "datagram refused",
+        "from=%s why=\"%s\"", myco_addr_text(from, text), why);
 }
 
 static bool well_formed(struct myco_reader reader)

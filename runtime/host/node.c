@@ -299,7 +299,8 @@ static int open_bridge(struct myco *node, struct myco_err *err)
         .admin = node->admin,
         .socket = node->socket_path[0] ? node->socket_path : NULL,
         .config = node->config,
-        .log = &node->log};
+        .log = &node->log,
+        .metrics = &node->metrics};
     int rc = myco_bridge_open(&options, &node->bridge, err);
     if (rc) return rc;
     myco_text_copy(node->admin_text, sizeof node->admin_text, myco_bridge_admin(node->bridge));

@@ -12,6 +12,7 @@
 -- loopback addresses, and on a Unix socket that only the node's user may open. Garbage is answered
 -- by an error, and the connection is closed.
 
+local core <const> = require "mycorrizal.core"
 local frame <const> = require "mycorrizal.io.frame"
 local requests <const> = require "mycorrizal.requests"
 local session <const> = require "mycorrizal.session"
@@ -129,6 +130,7 @@ local function serve(connection)
       request, message, code = reader:next()
     end
     if message then
+      core.refused("a client of the admin server was refused: " .. message)
       fail(connection, 0, message, code)
       break
     end

@@ -232,8 +232,8 @@ static void on_throw_away(struct world *world, struct event *event)
     world__entries_drop(node, 0, node->entry_count);
     myco_buf_free(&node->snapshot);
     node->saved = false;
-    node->snapshot_sequence = node->sequence;
-    node->generation--; /* the same one again */
+    node->snapshot_sequence = ++node->sequence; /* one that is under way does not count */
+    node->generation--;                         /* the same one again */
     node_boot(world, event->node);
     myco_hypha_configure(node->hypha, &world->set);
 }

@@ -173,13 +173,17 @@ void world__complete(uint64_t token, int status, uint64_t version, void *data)
     op->outcome = OUTCOME_DONE;
     op->status = status;
     op->version = version;
-    if (world->lossy) return;
-    if (status == 0) {
+    if (world->lossy) {
+        return;
+    } else if (status == 0) {
         check_acker(world, node);
         check_acked(world, op, token, version);
     } else if (status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND) {
         bool lease = node->hypha->set.epoch == world->set.epoch;
         if (lease) check_refusal(world, op);
+    }
+    if (world->chaos && world__chance(world, 5)) { /* who is answered asks again at once */
+        world_put(world, (unsigned)(node - world->nodes), (unsigned)(token % WORLD_KEYS));
     }
 }
 

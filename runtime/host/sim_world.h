@@ -39,6 +39,7 @@ struct sim_node {
 struct sim_options {
     uint64_t seed;
     unsigned nodes, seconds, kills;
+    unsigned lease_ms; /* 0: the default */
     bool faults, disk_faults, restore, trace, store, quiet;
     const char *lua_path; /* for policies; NULL: the built-in rules */
 };

@@ -41,16 +41,18 @@ static uint64_t value_token(struct myco_slice value)
 }
 
 /* The former change of a key, as the truth knows it; NULL: none. */
-static const struct truth *truth_before(struct world *world, unsigned key, uint64_t offset)
+static const struct truth *truth_before(const struct world *world, unsigned key, uint64_t offset)
 {
+    if (offset > world->truth_size) offset = world->truth_size + 1;
     while (--offset > 0) {
-        const struct truth *truth = truth_at(world, offset);
+        const struct truth *truth = &world->truths[offset - 1];
         if (truth->known && truth->key == key) return truth;
     }
     return NULL;
 }
 
-static uint64_t alive_version(struct world *world, unsigned key, uint64_t offset, uint64_t time_ms)
+static uint64_t alive_version(
+    const struct world *world, unsigned key, uint64_t offset, uint64_t time_ms)
 {
     const struct truth *before = truth_before(world, key, offset);
     if (before == NULL || before->op != MYCO_OP_PUT) return 0;

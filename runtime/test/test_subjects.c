@@ -159,9 +159,9 @@ static void test_model(void)
             size_t at = draw((unsigned)item_count);
             struct item item = items[at];
             size_t first = 0; /* of equals the oldest goes */
-            while (strcmp(items[first].pattern, item.pattern) || items[first].value != item.value) {
+            while (
+                items[first].value != item.value || strcmp(items[first].pattern, item.pattern) != 0)
                 first++;
-            }
             memmove(&items[first], &items[first + 1], (--item_count - first) * sizeof(item));
             removed &= myco_trie_remove(trie, myco_str(item.pattern), (void *)item.value);
         }

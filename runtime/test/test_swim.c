@@ -138,12 +138,12 @@ static void test_meta(void)
     world_start(world);
     world_converge(world, 10000);
     myco_sim_run(world->sim, 20000);
-    uint64_t from = myco_sim_now_ms(world->sim), bytes = world->sent_bytes;
+    uint64_t bytes = world->sent_bytes;
     myco_sim_run(world->sim, 10000);
     double rate = (double)(world->sent_bytes - bytes) / 64 / 10;
     note("64 idle nodes: %.0f bytes sent per node and second", rate);
     ok(rate < 1500, "an idle cluster is quiet");
-    from = myco_sim_now_ms(world->sim);
+    uint64_t from = myco_sim_now_ms(world->sim);
     myco_swim_set_meta(world->nodes[7].swim, myco_str("blue"));
     bool known = myco_sim_run_until(world->sim, meta_known, world, 5000);
     uint64_t ms = myco_sim_now_ms(world->sim) - from;

@@ -55,7 +55,7 @@ struct myco_policy_port {
  * candidates = {{id, name, labels, leads = n}, …} sorted by id, holder = "id" or nil, leaderships =
  * {nodosum = "id", …}}                                          → "id" (the present holder: stay)
  * voters     {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …}, voters_max
- * = 5, standbys_max = 2} → {voters = {"id", …}, standbys = {"id", …}} persistence {septum =
+ * = 5, standbys_max = 27} → {voters = {"id", …}, standbys = {"id", …}} persistence {septum =
  * "carts", kind = "durable", level = "disk", hyphae = 64}           → {every_ms = 5000,
  * snapshot_segments = 16, retain_ms = 86400000}
  */

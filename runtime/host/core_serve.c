@@ -82,6 +82,10 @@ void core_serve_complete(struct myco_core *core, uint64_t number, int status, ui
 {
     struct core_token *token = myco_map_del(&core->tokens, number);
     if (!token) return;
+    /* "It conflicts" and "it is not there" tell what the table holds: they are reads, and need the
+     * lease as much. Nothing happened, so the one who asked may ask the next primary. */
+    bool read = status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND;
+    if (read && !myco_lease_valid(core->lease)) status = MYCO_EUNAVAILABLE;
     if (core->events.on_trace && !status)
         core->events.on_trace("ack", number, version, 0, core->events.data);
     if (token->op) {

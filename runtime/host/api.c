@@ -476,10 +476,10 @@ int myco_policy_rollback_async(struct myco *node, const char *kind, const char *
         node, OP_ROLLBACK, kind, "", myco_bytes(NULL, 0), author, timeout_ms, cb, data);
 }
 
-int myco_request_async(struct myco *node, const char *subject, struct myco_slice data,
-    unsigned timeout_ms, myco_result_cb cb, void *cb_data)
+int myco_request_async(struct myco *node, const char *subject, struct myco_slice request,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
 {
-    struct op *op = make_op(OP_REQUEST, myco_str(subject), data, cb, cb_data);
+    struct op *op = make_op(OP_REQUEST, myco_str(subject), request, cb, data);
     if (op) op->timeout_ms = timeout_ms;
     return submit(node, op);
 }

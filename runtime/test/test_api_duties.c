@@ -18,6 +18,7 @@ static struct stage {
     uint64_t epoch, changes;
     uint64_t beyond; /* wanted: a holder whose epoch is above */
     int not_by;      /* and who is not this one; -1: any */
+    int by;          /* found: that holder */
 } stage;
 
 static void on_duty(const struct myco_duty *duty, void *data)
@@ -48,7 +49,8 @@ static int holder(void)
 static bool has_holder(void *data)
 {
     (void)data;
-    return holder() >= 0 && holder() != stage.not_by && stage.epoch > stage.beyond;
+    stage.by = holder();
+    return stage.by >= 0 && stage.by != stage.not_by && stage.epoch > stage.beyond;
 }
 
 static bool all_know(void *data)
@@ -66,7 +68,7 @@ static int await_holder(int not_by)
     kit_unlock();
     if (!kit_wait(has_holder, NULL, KIT_WAIT_MS)) bail_out("nobody holds it");
     kit_lock();
-    int now = holder();
+    int now = stage.by; /* it may have lost it since */
     stage.beyond = stage.epoch;
     kit_unlock();
     return now;

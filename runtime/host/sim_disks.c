@@ -1,6 +1,7 @@
-/* Disks that fail: slow ones, full ones, ones that return errors, and ones that rot. What a node
- * can't bear it must say, never believe: one that stops is started again, one that refuses its
- * damaged data gets an empty disk and joins as a new identity.
+/* Disks that fail: slow ones, full ones, ones that return errors, ones that rot, and a power
+ * failure of all machines at once, which leaves only what was synced. What a node can't bear it
+ * must say, never believe: one that stops is started again, one that refuses its damaged data gets
+ * an empty disk and joins as a new identity.
  *
  * Rot takes the only copy of nothing: a bit is inverted only while every hypha has another in-sync
  * copy and every voter is there, on a node that dies and starts at that instant. Damage that such a
@@ -14,7 +15,7 @@
 #define EVERY_MS 2500 /* mean time between two faults */
 #define ROT_MAX  8    /* tries to find a good moment, for each fault of this kind */
 
-enum fault { SLOW, FULL, BROKEN, ROT, STORE_ERRORS, FAULT_COUNT };
+enum fault { SLOW, FULL, BROKEN, ROT, STORE_ERRORS, DARK, FAULT_COUNT };
 
 struct sim_disks {
     struct sim_world *world;
@@ -182,6 +183,37 @@ static void rot(void *data)
         myco_sim_disk_flip(disk, pick.path, pick.offset, bit);
 }
 
+/* ── the power of all machines ── just after some of them became slow to sync */
+
+static void fail_power(void *data)
+{
+    struct sim_disks *disks = data;
+    struct sim_world *world = disks->world;
+    if (disks->healed) return;
+    disks->struck[DARK]++;
+    for (unsigned i = 0; i < world->options.nodes; i++) {
+        uint64_t ms = myco_sim_random_between(&disks->random, 20, 800);
+        if (!myco_sim_up(world->sim, i)) continue;
+        myco_sim_crash(world->sim, i, MYCO_SIM_POWER);
+        sim_node_restart(&world->nodes[i], ms);
+    }
+}
+
+static void strike_power(struct sim_disks *disks)
+{
+    struct sim_world *world = disks->world;
+    struct myco_sim_disk_options options = usual(world, false);
+    uint64_t ms = myco_sim_random_between(&disks->random, 100, 800);
+    options.tail_ppm = 500000;
+    options.sync_tail_ns = 300 * MYCO_SIM_MS;
+    for (unsigned i = 0; i < world->options.nodes; i++) {
+        if (myco_sim_random_below(&disks->random, 2)) continue;
+        myco_sim_disk_options(myco_sim_disk(world->sim, i), &options);
+        myco_sim_at(world->sim, 2 * ms * MYCO_SIM_MS, mend_later, &world->nodes[i]);
+    }
+    myco_sim_at(world->sim, ms * MYCO_SIM_MS, fail_power, disks);
+}
+
 /* ── the others ── */
 
 static void strike_rot(struct sim_disks *disks, struct sim_node *node)
@@ -198,8 +230,11 @@ static void strike(struct sim_disks *disks, enum fault fault, struct sim_node *n
                                     : myco_sim_disk(world->sim, node->host);
     struct myco_sim_disk_options options = usual(world, shared);
     uint64_t ms = myco_sim_random_between(&disks->random, 100, 2500);
-    if (fault == ROT) {
-        strike_rot(disks, node);
+    if (fault == ROT || fault == DARK) {
+        if (fault == ROT)
+            strike_rot(disks, node);
+        else
+            strike_power(disks);
         return;
     }
     if (fault == SLOW) {
@@ -213,7 +248,7 @@ static void strike(struct sim_disks *disks, enum fault fault, struct sim_node *n
     }
     disks->struck[fault]++;
     myco_sim_note(world->sim, node->host, "its disk is %s for %llu ms",
-        (const char *[]){"slow", "full", "broken", "rotten", "broken (shared)"}[fault],
+        (const char *[]){"slow", "full", "broken", "rotten", "broken (shared)", "dark"}[fault],
         (unsigned long long)ms);
     myco_sim_disk_options(disk, &options);
     myco_sim_at(world->sim, ms * MYCO_SIM_MS, mend_later, node);
@@ -252,8 +287,9 @@ void sim_disks_report(struct sim_world *world, FILE *file)
     if (!world->options.disk_faults) return;
     fprintf(file,
         "  disks: %llu slow, %llu full, %llu broken, %llu rotten (%llu refused), %llu errors of "
-        "the store\n",
+        "the store, %llu power failures\n",
         (unsigned long long)disks->struck[SLOW], (unsigned long long)disks->struck[FULL],
         (unsigned long long)disks->struck[BROKEN], (unsigned long long)disks->struck[ROT],
-        (unsigned long long)disks->refused, (unsigned long long)disks->struck[STORE_ERRORS]);
+        (unsigned long long)disks->refused, (unsigned long long)disks->struck[STORE_ERRORS],
+        (unsigned long long)disks->struck[DARK]);
 }

@@ -57,7 +57,7 @@ struct myco_policy_port {
  * voters     {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …}, voters_max
  * = 5, standbys_max = 27} → {voters = {"id", …}, standbys = {"id", …}} persistence {septum =
  * "carts", kind = "durable", level = "disk", hyphae = 64}           → {every_ms = 5000,
- * snapshot_segments = 16, retain_ms = 86400000}
+ * snapshot_segments = 16, retain_ms = 600000}
  */
 
 #endif

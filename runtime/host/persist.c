@@ -13,6 +13,7 @@
 #define OBJECT_SIZE_MAX   (8u * 1024 * 1024) /* a section that is larger stands alone */
 #define EVERY_MS          5000
 #define SNAPSHOT_SEGMENTS 16
+#define RETAIN_MS         600000
 #define BACKOFF_MS        1000
 #define RESEND_MS         1000
 
@@ -94,8 +95,10 @@ static void ask_policy(struct core_persist *persist, const struct myco_septum_re
     struct myco_err err = {0};
     msgpack_packer pack;
     msgpack_unpacked doc;
-    *plan = (struct persist_plan){
-        .septum = septum->id, .every_ms = EVERY_MS, .snapshot_segments = SNAPSHOT_SEGMENTS};
+    *plan = (struct persist_plan){.septum = septum->id,
+        .every_ms = EVERY_MS,
+        .retain_ms = RETAIN_MS,
+        .snapshot_segments = SNAPSHOT_SEGMENTS};
     if (!policy->ask) return;
     myco_pack_init(&pack, &world);
     msgpack_pack_map(&pack, 4);
@@ -112,6 +115,7 @@ static void ask_policy(struct core_persist *persist, const struct myco_septum_re
             MSGPACK_UNPACK_SUCCESS) {
         if (myco_doc_u64(myco_doc_get(&doc.data, "every_ms"), &number))
             plan->every_ms = number < 50 ? 50 : number;
+        if (myco_doc_u64(myco_doc_get(&doc.data, "retain_ms"), &number)) plan->retain_ms = number;
         if (myco_doc_u64(myco_doc_get(&doc.data, "snapshot_segments"), &number) && number)
             plan->snapshot_segments = (uint32_t)(number > 1000 ? 1000 : number);
     } else {

@@ -21,6 +21,7 @@ enum { PERSIST_VOUCH = 1, PERSIST_REFUSED, PERSIST_UPLOADED, PERSIST_ASK };
 struct persist_plan {
     uint64_t septum;
     uint64_t every_ms, due_ms;
+    uint64_t retain_ms;         /* how long replaced objects stay */
     uint32_t snapshot_segments; /* so many sections of a hypha, then a whole one */
 };
 
@@ -63,6 +64,8 @@ struct core_persist {
     uint64_t epoch; /* of the chain; 0: not leading */
     bool taking_over, took_over, writing, dirty, fenced;
     uint64_t take_over_at_ms, write_again_ms;
+    uint64_t grace_ms,
+        grace_max_ms; /* as the chain was told; what it can remember, 0: no limit met */
     struct myco_manifest manifest;
     /* loader */
     struct myco_list loads; /* struct persist_load */

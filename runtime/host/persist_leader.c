@@ -162,7 +162,7 @@ void persist_leader_stop(struct core_persist *persist)
 {
     struct myco_chain *chain = persist->chain;
     persist->chain = NULL;
-    persist->epoch = 0;
+    persist->epoch = persist->grace_ms = persist->grace_max_ms = 0;
     persist->taking_over = persist->took_over = persist->writing = persist->fenced = false;
     myco_manifest_free(&persist->manifest);
     if (chain) myco_chain_free(chain);
@@ -214,6 +214,13 @@ static void written(int status, const char *message, void *data)
     MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
     persist->dirty = true;
     persist->write_again_ms = myco_now_ms(core->env) + AGAIN_MS;
+    if (status == MYCO_EFULL) {
+        persist->grace_max_ms = persist->grace_ms / 2 + 1;
+        MYCO_WARN(core->env->log, "mycel",
+            "too many replaced objects wait for their deletion: they stay half as long from now on",
+            "ms=%llu", (unsigned long long)persist->grace_max_ms);
+        return;
+    }
     if (status != MYCO_EFENCED) {
         MYCO_WARN(core->env->log, "mycel", "the manifest can't be written, it is tried again",
             "error=\"%s\"", message);
@@ -225,10 +232,24 @@ static void written(int status, const char *message, void *data)
         "error=\"%s\"", message);
 }
 
+/* Replaced objects stay as long as the most careful of the policies says, within what the chain can
+ * remember: when too many wait for their deletion, they wait half as long from then on. */
+static void set_grace(struct core_persist *persist)
+{
+    uint64_t grace_ms = 0;
+    for (uint32_t i = 0; i < persist->plan_count; i++)
+        if (persist->plans[i].retain_ms > grace_ms) grace_ms = persist->plans[i].retain_ms;
+    if (persist->grace_max_ms && grace_ms > persist->grace_max_ms) grace_ms = persist->grace_max_ms;
+    if (grace_ms == persist->grace_ms || !persist->plan_count) return;
+    persist->grace_ms = grace_ms;
+    myco_chain_set_grace(persist->chain, grace_ms);
+}
+
 static void write_manifest(struct core_persist *persist)
 {
     struct myco_core *core = persist->core;
     struct myco_manifest *manifest = &persist->manifest;
+    set_grace(persist);
     drop_unused(manifest);
     myco_buf_clear(&manifest->definitions);
     myco_state_definitions(core->state, &manifest->definitions);

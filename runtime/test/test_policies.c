@@ -369,7 +369,7 @@ static void test_defaults(void)
     is_str(ask(MYCO_POLICY_VOTERS, "{voters_max=5,standbys_max=2,current={},members=" MEMBERS3 "}"),
         "{standbys={},voters={a,b,c}}", "three vote");
     is_str(ask(MYCO_POLICY_PERSISTENCE, "{septum='s',kind='durable',level='disk',hyphae=64}"),
-        "{every_ms=5000,retain_ms=86400000,snapshot_segments=16}", "every five seconds");
+        "{every_ms=5000,retain_ms=600000,snapshot_segments=16}", "every five seconds");
     is_str(ask(MYCO_POLICY_QUEUE, "{}"), "there is no policy of kind 'queue'",
         "none is said to be none");
     ok(strstr(ask(MYCO_POLICY_ELECTION, "7"), "the world is no map"), "a world that is none");

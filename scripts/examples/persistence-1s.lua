@@ -12,7 +12,7 @@ return {
 
   plan = function(world)
     local archive = world.septum:sub(1, 7) == "archive"
-    return { every_ms = archive and 60000 or 1000, snapshot_segments = 64, retain_ms = 86400000 }
+    return { every_ms = archive and 60000 or 1000, snapshot_segments = 64, retain_ms = 600000 }
   end,
 
   examples = {
@@ -22,7 +22,7 @@ return {
     },
     {
       given = { septum = "archive-2025", kind = "durable", level = "disk", hyphae = 64 },
-      expect = { every_ms = 60000, snapshot_segments = 64, retain_ms = 86400000 },
+      expect = { every_ms = 60000, snapshot_segments = 64, retain_ms = 600000 },
     },
   },
 }

@@ -5,7 +5,7 @@ return {
   doc = "Uploads what is new every second; a snapshot after 64 segments; what it replaces stays for a day.",
 
   plan = function()
-    return { every_ms = 1000, snapshot_segments = 64, retain_ms = 86400000 }
+    return { every_ms = 1000, snapshot_segments = 64, retain_ms = 600000 }
   end,
 
   examples = {

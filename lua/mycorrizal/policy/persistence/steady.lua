@@ -6,7 +6,7 @@ return {
   options = {
     every_ms = { type = "integer", default = 5000, doc = "time between uploads" },
     snapshot_segments = { type = "integer", default = 16, doc = "segments after which one snapshot replaces them" },
-    retain_ms = { type = "integer", default = 86400000, doc = "how long replaced objects stay" },
+    retain_ms = { type = "integer", default = 600000, doc = "how long replaced objects stay" },
   },
 
   plan = function(_, options)
@@ -20,7 +20,7 @@ return {
   examples = {
     {
       given = { septum = "carts", kind = "durable", level = "disk", hyphae = 64 },
-      expect = { every_ms = 5000, snapshot_segments = 16, retain_ms = 86400000 },
+      expect = { every_ms = 5000, snapshot_segments = 16, retain_ms = 600000 },
     },
   },
 }

@@ -1,13 +1,16 @@
 /* Reads a configuration file: a Lua program that returns a table. It sees env "NAME", env("NAME",
  * default), and the parts of Lua's library that do no I/O. Needs no Lua layer, so that `mycorrizal
  * check` works anywhere. */
+#include <ctype.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "bridge/bridge.h"
 #include "bridge/msgpack.h"
+#include "consensus/state.h"
 
 #define DEPTH_MAX 16
 
@@ -46,7 +49,54 @@ static void push_globals(lua_State *L)
     lua_setfield(L, -2, "env");
 }
 
+/* ── Where it stands ── a table has forgotten the lines of its entries, and so the file is searched
+ * for "NAME =" or "["NAME"] =": of an entry of `septa`, behind `septa` */
+
+static bool begins_entry(const char *line, const char *name)
+{
+    size_t size = strlen(name);
+    const char *end = strstr(line, "--");
+    for (const char *at = line; (at = strstr(at, name)) && (!end || at < end); at++) {
+        if (at > line && (isalnum((unsigned char)at[-1]) || at[-1] == '_' || at[-1] == '.'))
+            continue;
+        const char *after = at + size;
+        after += strspn(after, "\"'] \t");
+        if (*after == '=' && after[1] != '=') return true;
+    }
+    return false;
+}
+
+/* "FILE:LINE", or "FILE" when it can't be told. */
+static const char *where(const char *file, const char *const names[], char text[512])
+{
+    char line[1024];
+    int number = 0, found = 0;
+    FILE *source = fopen(file, "r");
+    while (source && *names && fgets(line, sizeof line, source)) {
+        number++;
+        while (*names && begins_entry(line, *names)) {
+            found = number;
+            names++;
+        }
+    }
+    if (source) fclose(source);
+    snprintf(text, 512, found ? "%.400s:%d" : "%.400s", file, found);
+    return text;
+}
+
 /* ── Options as text ── */
+
+/* Of a string, number or boolean; 2^4 is 16. */
+static void push_plain(lua_State *L, int index)
+{
+    if (lua_type(L, index) == LUA_TNUMBER && !lua_isinteger(L, index)) {
+        char text[64];
+        snprintf(text, sizeof text, "%g", lua_tonumber(L, index));
+        lua_pushstring(L, text);
+    } else {
+        luaL_tolstring(L, index, NULL);
+    }
+}
 
 /* "a,b" of a list, "rack=7,zone=a" of other tables, in order. Pushes the text. */
 static void push_joined(lua_State *L, int table)
@@ -61,7 +111,7 @@ static void push_joined(lua_State *L, int table)
         lua_pushfstring(L, named ? "%s=" : "", lua_tostring(L, -1));
         lua_insert(L, -2);
         lua_rawget(L, table);
-        luaL_tolstring(L, -1, NULL);
+        push_plain(L, -1);
         lua_remove(L, -2);
         lua_concat(L, 4);
     }
@@ -74,7 +124,7 @@ static const char *push_option(lua_State *L, int index)
     if (type == LUA_TTABLE)
         push_joined(L, index);
     else if (type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN)
-        luaL_tolstring(L, index, NULL);
+        push_plain(L, index);
     else
         luaL_error(L, "it is a %s", lua_typename(L, type));
     return lua_tostring(L, -1);
@@ -143,6 +193,37 @@ static bool is_declared(const char *name)
     return false;
 }
 
+/* Name and options of a septum are at the top: would it be created? What is wrong is raised. */
+static void check_septum(lua_State *L, const struct reading *reading)
+{
+    struct myco_septum_options options;
+    struct myco_err err = {0};
+    char text[512];
+    int spec = lua_gettop(L);
+    const char *name = lua_type(L, spec - 1) == LUA_TSTRING ? lua_tostring(L, spec - 1) : "";
+    if (!myco__state_name_ok(name))
+        myco_err(&err, MYCO_EINVAL, "the name is not 1 to 63 printable characters without spaces");
+    else
+        myco_septum_options_parse(&options, push_option(L, spec), &err);
+    if (!err.code) return;
+    where(reading->file, (const char *const[]){"septa", name, NULL}, text);
+    luaL_error(L, "\1%s: septum %s: %s", text, name, err.message);
+}
+
+static void check_septa(lua_State *L, int table, const struct reading *reading)
+{
+    size_t count;
+    if (!myco__push_sorted_keys(L, table, &count)) return; /* it was written: it can't be */
+    int keys = lua_gettop(L);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, keys, (lua_Integer)i);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, table);
+        check_septum(L, reading);
+        lua_settop(L, keys);
+    }
+}
+
 /* Name and value are at the top; what is wrong with them is raised, and gets the name put before
  * it. */
 static int work_entry(lua_State *L)
@@ -156,10 +237,14 @@ static int work_entry(lua_State *L)
             return luaL_error(L, "it is a %s, not a table", luaL_typename(L, 3));
         myco_buf_printf(out, out->size ? ",%s=" : "return {%s=", name);
         write_value(L, 3, out, 0);
+        if (strcmp(name, "septa") == 0) check_septa(L, 3, reading);
         return 0;
     }
     reading->status = reading->set(name, push_option(L, 3), reading->err, reading->data);
-    if (reading->status) myco_err_wrap(reading->err, "%s", reading->file);
+    char text[512];
+    if (reading->status)
+        myco_err_wrap(
+            reading->err, "%s", where(reading->file, (const char *const[]){name, NULL}, text));
     return 0;
 }
 
@@ -170,8 +255,11 @@ static void read_entry(lua_State *L, struct reading *reading, int key, int value
     lua_pushvalue(L, key);
     lua_pushvalue(L, value);
     if (lua_pcall(L, 3, 0, 0) == LUA_OK) return;
+    char text[512];
     const char *why = lua_tostring(L, -1), *name = luaL_tolstring(L, key, NULL);
-    luaL_error(L, "%s: %s: %s", reading->file, name, why);
+    if (why && *why == '\1') luaL_error(L, "%s", why + 1); /* it says where already */
+    where(reading->file, (const char *const[]){name, NULL}, text);
+    luaL_error(L, "%s: %s: %s", text, name, why);
 }
 
 static int work_read(lua_State *L)

@@ -6,7 +6,8 @@
  *     fill NAME FROM TO            → at N (now and then), filled MS (the longest wait for a write)
  *     check NAME FROM TO           → right N
  *     sum NAME                     → sum COUNT CHECKSUM
- *     holds, unsaved, persist MS, metric NAME, id, leads, close … */
+ *     hyphae                       → hyphae HELD UNSAVED
+ *     primaries NODE, metric NAME, leaders, persist EVERY_MS, close */
 #ifndef MYCO_TEST_NODE_KIT_H
 #define MYCO_TEST_NODE_KIT_H
 
@@ -320,6 +321,17 @@ static inline void node_hyphae(struct myco *node)
     printf("hyphae %u %u\n", holds, unsaved);
 }
 
+static inline void node_primaries(struct myco *node, const char *name)
+{
+    unsigned count = 0;
+    struct kit_document document;
+    const msgpack_object *hyphae = kit_inspect(node, "hyphae", &document);
+    for (uint32_t i = 0; i < hyphae->via.array.size; i++)
+        count += kit_field_is(&hyphae->via.array.ptr[i], "primary", name);
+    kit_document_free(&document);
+    printf("primaries %u\n", count);
+}
+
 static inline void node_metric(struct myco *node, const char *name)
 {
     struct kit_document document;
@@ -376,6 +388,8 @@ static inline bool node_obey(struct myco *node, char *line)
         printf(myco_septum(node, name, rest, &septum, &err) ? "error %s\n" : "ok\n", err.message);
     else if (strcmp(word, "hyphae") == 0)
         node_hyphae(node);
+    else if (strcmp(word, "primaries") == 0)
+        node_primaries(node, name);
     else if (strcmp(word, "metric") == 0)
         node_metric(node, name);
     else if (strcmp(word, "leaders") == 0)

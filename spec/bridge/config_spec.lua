@@ -29,12 +29,14 @@ describe("a configuration file", function()
     local cases = {
       ["config.lua:2: unexpected symbol"] = "return {\n]", ["returns a number, not a table"] = "return 7",
       ["config.lua:1: the environment has no NO_SUCH_THING"] = "return { name = env 'NO_SUCH_THING' }",
-      ["config.lua: .*nmae"] = "return { nmae = 'x' }", [
-        "config.lua: septa: it is a string, not a table"
-      ] = "return { septa = 'x' }",
-      ["config.lua: septa: it holds a function"] = "return { septa = { x = print or type } }",
-      ["config.lua: name: it is a function"] = "return { name = type }",
-      ["config.lua: .*expect"] = "return { expect = 'many' }",
+      ["config.lua:1: .*nmae"] = "return { nmae = 'x' }",
+      ["config.lua:1: septa: it is a string, not a table"] = "return { septa = 'x' }",
+      ["config.lua:1: septa: it holds a function"] = "return { septa = { x = print or type } }",
+      ["config.lua:1: name: it is a function"] = "return { name = type }",
+      ["config.lua:3: .*expect"] = "return {\n-- expect = 3\nexpect = 'many' }",
+      ["config.lua:4: septum s: .*brick"] = "return {\nseptum = 1,\nsepta = {\n['s'] = { kind = 'brick' } } }",
+      ["config.lua:2: septum a b: the name"] = "return {\nsepta = { ['a b'] = {} } }",
+      ["config.lua:2: septum s: .*hyphae"] = "return {\nsepta = { s = { hyphae = {} } } }",
     }
     for reason, source in pairs(cases) do
       local status, err = check(source)

@@ -147,7 +147,6 @@ void myco_sim_pause(struct myco_sim *sim, unsigned host,
     uint64_t ms); /* what happens to it meanwhile, happens then */
 bool myco_sim_up(const struct myco_sim *sim, unsigned host);
 bool myco_sim_paused(const struct myco_sim *sim, unsigned host);
-unsigned myco_sim_host_count(const struct myco_sim *sim);
 unsigned myco_sim_down_count(const struct myco_sim *sim);
 
 struct myco_env *myco_sim_env(struct myco_sim *sim, unsigned host);
@@ -202,8 +201,6 @@ void myco_sim_disk_options(struct myco_disk *disk, const struct myco_sim_disk_op
 bool myco_sim_disk_flip(struct myco_disk *disk, const char *path, uint64_t offset, unsigned bit);
 void myco_sim_disk_wipe(struct myco_disk *disk); /* an empty one; only while no host runs on it */
 uint64_t myco_sim_disk_size(const struct myco_disk *disk); /* bytes of all files */
-/* Forgets, as a power failure would, what is not synced. (A POWER crash does it by itself.) */
-void myco_sim_disk_lose(struct myco_disk *disk);
 
 /* ── Nemesis: a seeded schedule of faults ───────────────────────────────────────────────────── */
 

@@ -248,8 +248,3 @@ uint64_t myco_sim_disk_size(const struct myco_disk *disk)
 {
     return MYCO_CONTAINER(disk, struct sim_disk, base)->volume->size;
 }
-
-void myco_sim_disk_lose(struct myco_disk *disk)
-{
-    myco__sim_volume_lose(disk_of(disk)->volume);
-}

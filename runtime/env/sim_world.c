@@ -271,11 +271,6 @@ struct myco_sim_random *myco_sim_random(struct myco_sim *sim)
     return &sim->owner_random;
 }
 
-unsigned myco_sim_host_count(const struct myco_sim *sim)
-{
-    return sim->host_count;
-}
-
 unsigned myco_sim_down_count(const struct myco_sim *sim)
 {
     unsigned count = 0;

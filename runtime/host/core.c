@@ -618,23 +618,3 @@ struct myco_bus *myco_core_bus(struct myco_core *core)
 {
     return core->bus;
 }
-
-const struct myco_state *myco_core_state(const struct myco_core *core)
-{
-    return core->state;
-}
-
-const struct myco_identity *myco_core_identity(const struct myco_core *core)
-{
-    return &core->identity;
-}
-
-struct myco_rlog *myco_core_log(struct myco_core *core)
-{
-    return core->log;
-}
-
-struct myco_lease *myco_core_lease(struct myco_core *core)
-{
-    return core->lease;
-}

@@ -118,11 +118,5 @@ void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *bod
 
 int myco_core_inspect(
     struct myco_core *core, const char *topic, struct myco_buf *out); /* ENOTFOUND */
-const struct myco_state *myco_core_state(const struct myco_core *core);
-const struct myco_identity *myco_core_identity(const struct myco_core *core);
-struct myco_hypha *myco_core_hypha(
-    struct myco_core *core, uint64_t septum, uint32_t hypha); /* NULL: no copy here */
-struct myco_rlog *myco_core_log(struct myco_core *core);
-struct myco_lease *myco_core_lease(struct myco_core *core);
 
 #endif

@@ -26,12 +26,6 @@ struct core_hypha *core_hypha_find(struct myco_core *core, uint64_t septum, uint
     return NULL;
 }
 
-struct myco_hypha *myco_core_hypha(struct myco_core *core, uint64_t septum, uint32_t index)
-{
-    struct core_hypha *copy = core_hypha_find(core, septum, index);
-    return copy ? copy->hypha : NULL;
-}
-
 /* ── effects of a hypha ── */
 
 static int send(uint64_t node, bool bulk, struct myco_buf *payload, void *data)
@@ -296,6 +290,7 @@ static int load_record(
 static void on_durable(uint64_t sequence, void *data)
 {
     struct myco_core *core = data;
+    core->disk_full = false;
     MYCO_LIST_EACH (item, &core->dirty) {
         struct core_hypha *copy = MYCO_CONTAINER(item, struct core_hypha, dirty);
         if (copy->last_sequence <= sequence) myco_list_remove(&copy->dirty);
@@ -308,7 +303,8 @@ static void on_journal_failed(int status, void *data)
     struct myco_core *core = data;
     MYCO_ERROR(
         core->env->log, "mycel", "the journal can't be written", "error=%s", myco_strerror(status));
-    if (status == MYCO_ENOSPC) return; /* writes are refused until there is space */
+    core->disk_full = status == MYCO_ENOSPC;
+    if (core->disk_full) return; /* writes are refused until there is space */
     core->failed = true;
     if (core->events.on_failed)
         core->events.on_failed(status, "the journal can't be written", core->events.data);

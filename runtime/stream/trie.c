@@ -212,8 +212,9 @@ static struct node *find(
 
 void myco_trie_add(struct myco_trie *trie, struct myco_slice pattern, void *value)
 {
-    struct values *list;
+    struct values *list = NULL;
     find(trie, pattern, true, &list);
+    MYCO_ASSERT(list != NULL);
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? list->capacity * 2 : 1;
         list->items = myco_realloc(list->items, list->capacity * sizeof(*list->items));

@@ -32,8 +32,8 @@ void myco_buf_printf(struct myco_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void myco_buf_drop_front(struct myco_buf *buf, size_t size);
 struct myco_slice myco_buf_as_slice(const struct myco_buf *buf); /* lends until the next write */
-void myco_buf_move(
-    struct myco_buf *to, struct myco_buf *from); /* `to` takes; `from` is empty after */
+/* `to` takes; `from` is empty after. */
+void myco_buf_move(struct myco_buf *to, struct myco_buf *from);
 
 /* A cursor over borrowed bytes. Reading past the end yields zeros and sets `bad`, which sticks:
  * read everything, check once. */

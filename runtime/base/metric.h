@@ -62,7 +62,7 @@ struct myco_histogram {
     uint32_t buckets[MYCO_HISTOGRAM_BUCKETS];
 };
 void myco_histogram_add(struct myco_histogram *histogram, uint64_t value);
-uint64_t myco_histogram_quantile(
-    const struct myco_histogram *histogram, double quantile); /* upper bound */
+/* Upper bound. */
+uint64_t myco_histogram_quantile(const struct myco_histogram *histogram, double quantile);
 
 #endif

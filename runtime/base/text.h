@@ -16,8 +16,8 @@ int myco_text_duration(const char *text, uint64_t *ms, struct myco_err *err);
  * (short for KiB MiB GiB); upper or lower case. */
 int myco_text_size(const char *text, uint64_t *bytes, struct myco_err *err);
 int myco_text_u64(const char *text, uint64_t *value, struct myco_err *err);
-int myco_text_bool(
-    const char *text, bool *value, struct myco_err *err); /* true false yes no on off 1 0 */
+/* Knows true, false, yes, no, on, off, 1 and 0. */
+int myco_text_bool(const char *text, bool *value, struct myco_err *err);
 /* Copies at most size-1 bytes and terminates; false when it had to cut. */
 bool myco_text_copy(char *to, size_t size, const char *from);
 

@@ -42,10 +42,10 @@ struct myco__held {
 /* Pushes its userdata. The node is at index 1. */
 struct myco__held *myco__hold(lua_State *L, struct myco *node, struct myco__call *call,
     void (*release)(struct myco__held *held));
-int myco__hold_failed(
-    lua_State *L, struct myco__held *held, const struct myco_err *err); /* it did not come about */
-void myco__release_all(
-    struct myco__state *state, const struct myco *node); /* NULL: of every node */
+/* It did not come about. */
+int myco__hold_failed(lua_State *L, struct myco__held *held, const struct myco_err *err);
+/* NULL: of every node. */
+void myco__release_all(struct myco__state *state, const struct myco *node);
 int myco__lua_release(lua_State *L);
 
 struct myco_slice myco__check_slice(lua_State *L, int index);

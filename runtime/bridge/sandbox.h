@@ -36,8 +36,8 @@ int myco__sandbox_run(
 
 /* Inside `work`: */
 struct myco__sandbox *myco__sandbox_of(lua_State *L);
-void myco__sandbox_charge(
-    lua_State *L, double instructions); /* raises when the budget is used up */
+/* Raises when the budget is used up. */
+void myco__sandbox_charge(lua_State *L, double instructions);
 void myco__sandbox_refill(lua_State *L);
 /* Pushes what the source returns (one value); raises. */
 void myco__sandbox_load(lua_State *L, const char *name, struct myco_slice source);

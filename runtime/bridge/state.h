@@ -37,8 +37,8 @@ int myco__state_open(struct myco__state *state, uv_loop_t *loop, const char *lua
 unsigned myco__state_drain(struct myco__state *state);
 void myco__state_close(struct myco__state *state);
 struct myco__state *myco__state_of(lua_State *L);
-void myco__state_report(struct myco__state *state,
-    const char *sentence); /* an error; its traceback may follow in lines */
+/* An error; its traceback may follow in lines. */
+void myco__state_report(struct myco__state *state, const char *sentence);
 
 /* The door. Runs `work` with `data` as its light userdata, protected, on the main Lua thread; an
  * error is logged with its traceback. 0 or MYCO_ELUA; *err (may be NULL) gets the sentence. */
@@ -57,8 +57,8 @@ void myco__call_drop(struct myco__call *call);
 /* Pushes the arguments that `payload` holds and returns how many. */
 typedef int (*myco__push_cb)(lua_State *L, const void *payload);
 void myco__call_deliver(struct myco__call *call, myco__push_cb push, const void *payload);
-void myco__call_finish(
-    struct myco__call *call, myco__push_cb push, const void *payload); /* and drops it */
+/* Calls back, and drops it. */
+void myco__call_finish(struct myco__call *call, myco__push_cb push, const void *payload);
 
 /* nil, message, "ECODE"; returns 3. */
 int myco__push_failure(lua_State *L, int code, const char *message);

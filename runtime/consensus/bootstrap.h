@@ -34,8 +34,8 @@ struct myco_bootstrap_options {
     struct myco_rlog *log;
     uint64_t self;
     uint32_t expect; /* 0: joins only */
-    void (*send)(
-        uint64_t to, struct myco_buf *payload, void *data); /* MYCO_MESSAGE_PLEDGE; takes */
+    /* MYCO_MESSAGE_PLEDGE; takes. */
+    void (*send)(uint64_t to, struct myco_buf *payload, void *data);
     void (*formed)(void *data); /* the first configuration is written here */
     void *data;
 };

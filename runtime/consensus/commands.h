@@ -13,8 +13,8 @@ struct myco_commands;
 /* result: as applied; or status ETIMEDOUT turned EUNKNOWN (it may yet be applied), ECLOSED. */
 typedef void (*myco_command_cb)(const struct myco_command_result *result, void *data);
 struct myco_commands_events {
-    void (*send)(uint64_t to, uint8_t type, struct myco_buf *payload,
-        void *data); /* SUBMIT, SUBMIT_REFUSED; takes */
+    /* SUBMIT, SUBMIT_REFUSED; takes. */
+    void (*send)(uint64_t to, uint8_t type, struct myco_buf *payload, void *data);
     void *data;
 };
 
@@ -30,8 +30,8 @@ void myco_commands_applied(struct myco_commands *commands, const struct myco_com
 void myco_commands_leader_changed(struct myco_commands *commands);
 /* Who leads according to gossip: for a node that is not in the group yet. 0: unknown. */
 void myco_commands_hint(struct myco_commands *commands, uint64_t leader);
-uint64_t myco_commands_leader(
-    const struct myco_commands *commands); /* as the log says, else as hinted; 0 */
+/* As the log says, else as hinted; 0. */
+uint64_t myco_commands_leader(const struct myco_commands *commands);
 void myco_commands_receive(
     struct myco_commands *commands, uint64_t from, uint8_t type, struct myco_slice payload);
 size_t myco_commands_pending(const struct myco_commands *commands);

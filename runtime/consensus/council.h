@@ -54,17 +54,17 @@ struct myco_council {
     size_t member_count;
 };
 bool myco__council_present(const struct myco_council *council, uint64_t id);
-bool myco__council_gone(const struct myco_council *council, uint64_t id,
-    uint64_t generation); /* what it holds may be taken */
-bool myco__council_lives(
-    const struct myco_council *council, uint64_t id); /* and nobody doubts it */
+/* What it holds may be taken. */
+bool myco__council_gone(const struct myco_council *council, uint64_t id, uint64_t generation);
+/* And nobody doubts it. */
+bool myco__council_lives(const struct myco_council *council, uint64_t id);
 bool myco__council_replaced(const struct myco_council *council, uint64_t id);
 bool myco__council_shunned(const struct myco_council *council, uint64_t id);
 void myco__council_shun(struct myco_council *council, uint64_t id);
-void myco__council_propose(
-    struct myco_council *council, uint8_t kind, struct myco_buf *body); /* takes */
-bool myco__council_elect(
-    struct myco_council *council); /* each returns whether it proposed something */
+/* Takes. */
+void myco__council_propose(struct myco_council *council, uint8_t kind, struct myco_buf *body);
+/* Each returns whether it proposed something. */
+bool myco__council_elect(struct myco_council *council);
 bool myco__council_sets(struct myco_council *council);
 bool myco__council_place(struct myco_council *council);
 bool myco__council_voters(struct myco_council *council);

@@ -27,10 +27,10 @@ struct myco_lease_events {
 struct myco_lease *myco_lease_new(
     struct myco_env *env, uint64_t self, const struct myco_lease_events *events);
 void myco_lease_free(struct myco_lease *lease);
-void myco_lease_start(
-    struct myco_lease *lease, struct myco_rlog *log, uint32_t lease_ms); /* the cluster is born */
-void myco_lease_hold(
-    struct myco_lease *lease, bool holding); /* holds something: renew; else let it end */
+/* The cluster is born. */
+void myco_lease_start(struct myco_lease *lease, struct myco_rlog *log, uint32_t lease_ms);
+/* Holds something: renew; else let it end. */
+void myco_lease_hold(struct myco_lease *lease, bool holding);
 void myco_lease_receive(struct myco_lease *lease, uint64_t from, struct myco_slice payload);
 void myco_lease_applied(struct myco_lease *lease); /* an entry of the log was applied */
 /* On CLOCK_BOOTTIME; 0: none. Any thread. */

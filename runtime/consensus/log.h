@@ -60,8 +60,8 @@ bool myco_rlog_empty(const struct myco_rlog *log); /* nothing on disk: never par
  * empty. */
 int myco_rlog_bootstrap(struct myco_rlog *log, const struct myco_log_server *servers, size_t count,
     struct myco_err *err);
-void myco_rlog_receive(struct myco_rlog *log, uint64_t from,
-    struct myco_slice payload); /* garbage is dropped and counted */
+/* Garbage is dropped and counted. */
+void myco_rlog_receive(struct myco_rlog *log, uint64_t from, struct myco_slice payload);
 /* Leader. 0: it goes into the leader's log at the end of this turn, with all others submitted in
  * it, and may commit. If leadership is lost (`changed`), the outcome is unknown. ENOTLEADER (also
  * while handing over), ECLOSED (has failed), EFULL (too many uncommitted), ETOOBIG (1 MiB). */
@@ -84,8 +84,8 @@ uint64_t myco_rlog_term(const struct myco_rlog *log);
 uint64_t myco_rlog_commit_index(const struct myco_rlog *log);
 uint64_t myco_rlog_applied_index(const struct myco_rlog *log);
 uint64_t myco_rlog_last_index(const struct myco_rlog *log); /* appended here, committed or not */
-size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers,
-    size_t max); /* committed configuration */
+/* Committed configuration. */
+size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max);
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id);
 
 #endif

@@ -48,8 +48,9 @@ void myco__rlog_config_write(struct myco_buf *buf, const struct myco__rlog_confi
 /* EPROTO: not what config_write() writes, or no possible cluster. */
 int myco__rlog_config_read(struct myco_slice bytes, struct myco__rlog_config *config);
 bool myco__rlog_config_valid(const struct myco__rlog_config *config);
+/* NULL. */
 const struct myco_log_server *myco__rlog_config_find(
-    const struct myco__rlog_config *config, uint64_t id); /* NULL */
+    const struct myco__rlog_config *config, uint64_t id);
 size_t myco__rlog_config_voters(const struct myco__rlog_config *config);
 /* libraft's own form, and back; gives: raft_configuration_close(). ENOMEM. */
 int myco__rlog_config_to_raft(
@@ -81,14 +82,14 @@ struct myco__rlog_cache {
 void myco__rlog_cache_free(struct myco__rlog_cache *cache);
 void myco__rlog_cache_reset(struct myco__rlog_cache *cache, uint64_t first); /* empty from now on */
 uint64_t myco__rlog_cache_last(const struct myco__rlog_cache *cache);        /* first - 1: empty */
-struct myco__rlog_entry *myco__rlog_cache_at(
-    const struct myco__rlog_cache *cache, uint64_t index); /* NULL */
+/* NULL. */
+struct myco__rlog_entry *myco__rlog_cache_at(const struct myco__rlog_cache *cache, uint64_t index);
 int myco__rlog_cache_append(struct myco__rlog_cache *cache, uint64_t term, uint8_t type,
     struct myco_slice body);                                                   /* copies; ENOMEM */
 void myco__rlog_cache_cut(struct myco__rlog_cache *cache, uint64_t index);     /* it, all after */
 void myco__rlog_cache_drop_to(struct myco__rlog_cache *cache, uint64_t index); /* it, all before */
-uint64_t myco__rlog_cache_bytes(
-    const struct myco__rlog_cache *cache, uint64_t after); /* of the bodies behind `after` */
+/* Of the bodies behind `after`. */
+uint64_t myco__rlog_cache_bytes(const struct myco__rlog_cache *cache, uint64_t after);
 
 /* ── Bytes on disk (raft_format.c has the pictures) ─────────────────────────────────────────── */
 
@@ -149,8 +150,8 @@ struct myco__rlog_view {
     size_t entry_count;
     struct myco_slice snapshot; /* install: a snapshot file as it is on disk */
 };
-int myco__rlog_view_read(
-    struct myco_slice payload, struct myco__rlog_view *view); /* EPROTO, ENOMEM */
+/* EPROTO, ENOMEM. */
+int myco__rlog_view_read(struct myco_slice payload, struct myco__rlog_view *view);
 void myco__rlog_view_free(struct myco__rlog_view *view);
 void myco__rlog_view_write(struct myco_buf *buf, const struct myco__rlog_view *view);
 
@@ -265,15 +266,15 @@ struct myco_rlog {
 
 /* raft_step.c */
 int myco__rlog_start(struct myco_rlog *log, struct myco_err *err); /* START, from what was loaded */
-int myco__rlog_step(
-    struct myco_rlog *log, struct raft_event *event); /* libraft's code; see there */
-void myco__rlog_settle(struct myco_rlog *log);        /* after steps: what follows from them */
+/* Libraft's code; see there. */
+int myco__rlog_step(struct myco_rlog *log, struct raft_event *event);
+void myco__rlog_settle(struct myco_rlog *log); /* after steps: what follows from them */
 void myco__rlog_fail(struct myco_rlog *log, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void myco__rlog_send(
     struct myco_rlog *log, uint64_t to, bool bulk, const struct myco__rlog_view *view);
-int myco__rlog_submit_entry(
-    struct myco_rlog *log, uint8_t type, struct raft_buffer *body); /* takes */
+/* Takes. */
+int myco__rlog_submit_entry(struct myco_rlog *log, uint8_t type, struct raft_buffer *body);
 uint64_t myco__rlog_last_term(struct myco_rlog *log);
 bool myco__rlog_only_voter(const struct myco_rlog *log);
 int myco__rlog_code(int raft_code); /* ours, for one of libraft's */
@@ -301,15 +302,15 @@ void myco__rlog_install_free(struct myco_rlog *log);
 /* raft_store.c */
 int myco__rlog_store_vote(
     struct myco_rlog *log, uint64_t term, uint64_t vote); /* durable on return */
-void myco__rlog_store_changed(
-    struct myco_rlog *log, uint64_t from); /* the cache, from this index on */
+/* The cache, from this index on. */
+void myco__rlog_store_changed(struct myco_rlog *log, uint64_t from);
 void myco__rlog_store_pump(struct myco_rlog *log);
 void myco__rlog_store_roll(struct myco_rlog *log, uint64_t base, bool reset); /* a new segment */
-int myco__rlog_store_first(struct myco_rlog *log, uint64_t base, bool reset,
-    struct myco_err *err); /* the same, blocking, with the cache's entries */
+/* The same, blocking, with the cache's entries. */
+int myco__rlog_store_first(struct myco_rlog *log, uint64_t base, bool reset, struct myco_err *err);
 void myco__rlog_store_add_file(struct myco_rlog *log, uint64_t sequence, uint64_t index_max);
-void myco__rlog_store_forget(
-    struct myco_rlog *log, uint64_t upto); /* segments with nothing newer */
+/* Segments with nothing newer. */
+void myco__rlog_store_forget(struct myco_rlog *log, uint64_t upto);
 void myco__rlog_store_doom(struct myco_rlog *log, const char *path);
 void myco__rlog_store_close(struct myco_rlog *log);
 void myco__rlog_segment_path(

@@ -19,8 +19,8 @@ void myco_pack_labels(msgpack_packer *pack, const char *labels); /* "zone=a,rack
 /* Reading: NULL or false when it is not what was asked for. */
 const msgpack_object *myco_doc_get(const msgpack_object *map, const char *key);
 bool myco_doc_id(const msgpack_object *object, uint64_t *id);
-bool myco_doc_u64(
-    const msgpack_object *object, uint64_t *value); /* whole numbers, and floats that are whole */
+/* Whole numbers, and floats that are whole. */
+bool myco_doc_u64(const msgpack_object *object, uint64_t *value);
 bool myco_doc_is(const msgpack_object *object, const char *text);
 
 #endif

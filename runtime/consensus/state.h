@@ -159,8 +159,8 @@ bool myco_command_peek(struct myco_slice command, struct myco_command_head *head
 int myco_state_apply(
     struct myco_state *state, struct myco_slice command, struct myco_command_result *result);
 void myco_state_save(const struct myco_state *state, struct myco_buf *out);
-int myco_state_load(struct myco_state *state, struct myco_slice bytes,
-    struct myco_err *err); /* then tells everything */
+/* Then tells everything. */
+int myco_state_load(struct myco_state *state, struct myco_slice bytes, struct myco_err *err);
 
 /* Definitions (septa and policies) for manifests; read back by INIT. */
 void myco_state_definitions(const struct myco_state *state, struct myco_buf *out);
@@ -170,8 +170,9 @@ struct myco_election_record *myco__state_election_make(struct myco_state *state,
 struct myco_septum_record *myco__state_septum_add(
     struct myco_state *state, const char *name, const struct myco_septum_options *options);
 uint64_t myco__state_next_epoch(struct myco_state *state);
+/* Copies. */
 void myco__state_policy_push(
-    struct myco_state *state, int kind, const struct myco_policy_version *version); /* copies */
+    struct myco_state *state, int kind, const struct myco_policy_version *version);
 void myco__state_clear(struct myco_state *state);
 void myco__state_write_options(struct myco_buf *out, const struct myco_septum_options *options);
 void myco__state_read_options(struct myco_reader *in, struct myco_septum_options *options);
@@ -191,11 +192,11 @@ const struct myco_election_record *myco_state_election(
 struct myco_septum_record *myco_state_septum(const struct myco_state *state, uint64_t id);
 struct myco_septum_record *myco_state_septum_named(
     const struct myco_state *state, const char *name);
-const struct myco_policy_version *myco_state_policy(
-    const struct myco_state *state, int kind); /* NULL: the built-in one */
+/* NULL: the built-in one. */
+const struct myco_policy_version *myco_state_policy(const struct myco_state *state, int kind);
 uint32_t myco_hypha_of(const struct myco_septum_record *septum, struct myco_slice key);
-bool myco_set_has(const struct myco_set *set, uint64_t node,
-    uint64_t generation); /* in sync; generation 0: any */
+/* In sync; generation 0: any. */
+bool myco_set_has(const struct myco_set *set, uint64_t node, uint64_t generation);
 bool myco_set_joining(const struct myco_set *set, uint64_t node);
 /* "kind=durable ttl=30d replicas=1 hyphae=64 level=disk min_in_sync=1". Defaults: kind=cache,
  * replicas=1. */
@@ -210,8 +211,8 @@ void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name,
     uint64_t incarnation, uint64_t epoch, uint64_t sequence, struct myco_slice definitions);
 /* clean: the node's disk holds everything that it had acknowledged in its former generation. */
 void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean);
-void myco_command_name(
-    struct myco_buf *out, const char *name); /* CAMPAIGN, RESIGN: of the sender */
+/* CAMPAIGN, RESIGN: of the sender. */
+void myco_command_name(struct myco_buf *out, const char *name);
 void myco_command_want(struct myco_buf *out, const char *name, uint64_t node);
 void myco_command_release(struct myco_buf *out, const char *name, uint64_t epoch);
 void myco_command_grant(struct myco_buf *out, const char *name, uint64_t node, uint64_t generation,

@@ -14,8 +14,8 @@ struct myco_disk; /* a root folder */
 struct myco_file; /* open for reading and writing */
 
 typedef void (*myco_disk_cb)(int status, void *data);
-typedef void (*myco_disk_read_cb)(
-    int status, struct myco_buf *bytes, void *data); /* bytes: lent; may be moved away */
+/* Bytes: lent; may be moved away. */
+typedef void (*myco_disk_read_cb)(int status, struct myco_buf *bytes, void *data);
 /* One entry of a listing; `path` is relative to the disk's root, lent. */
 struct myco_disk_entry {
     const char *path;
@@ -34,8 +34,8 @@ struct myco_disk_ops {
     /* blocking */
     int (*open)(struct myco_disk *disk, const char *path, int flags, struct myco_file **file,
         struct myco_err *err);
-    void (*close)(
-        struct myco_file *file); /* waits for writes in flight; their callbacks still run */
+    /* Waits for writes in flight; their callbacks still run. */
+    void (*close)(struct myco_file *file);
     int (*size)(struct myco_file *file, uint64_t *size);
     int (*read)(struct myco_file *file, uint64_t offset, void *bytes, size_t size,
         size_t *got);                                       /* less at the end */
@@ -43,10 +43,10 @@ struct myco_disk_ops {
     int (*write_sync)(struct myco_file *file, uint64_t offset,
         struct myco_slice bytes);                            /* small, durable on return */
     int (*remove)(struct myco_disk *disk, const char *path); /* and sync the folder; absent is 0 */
-    int (*list_now)(struct myco_disk *disk, const char *prefix, myco_disk_list_cb cb,
-        void *data); /* calls cb before it returns */
-    int (*put_now)(
-        struct myco_disk *disk, const char *path, struct myco_slice bytes); /* as put, blocking */
+    /* Calls cb before it returns. */
+    int (*list_now)(struct myco_disk *disk, const char *prefix, myco_disk_list_cb cb, void *data);
+    /* As put, blocking. */
+    int (*put_now)(struct myco_disk *disk, const char *path, struct myco_slice bytes);
     /* asynchronous */
     /* Writes at `offset`, then makes it durable when `sync`. Bytes are borrowed until the callback.
      * Writes of one file complete in the order in which they were made. */
@@ -58,10 +58,10 @@ struct myco_disk_ops {
         myco_disk_cb cb, void *data);
     void (*get)(struct myco_disk *disk, const char *path, uint64_t offset, uint64_t size_max,
         myco_disk_read_cb cb, void *data); /* ENOTFOUND */
-    void (*list)(struct myco_disk *disk, const char *prefix, myco_disk_list_cb cb,
-        void *data); /* files whose path starts with prefix, recursively, sorted */
-    void (*del)(
-        struct myco_disk *disk, const char *path, myco_disk_cb cb, void *data); /* absent is 0 */
+    /* Files whose path starts with prefix, recursively, sorted. */
+    void (*list)(struct myco_disk *disk, const char *prefix, myco_disk_list_cb cb, void *data);
+    /* Absent is 0. */
+    void (*del)(struct myco_disk *disk, const char *path, myco_disk_cb cb, void *data);
 };
 
 struct myco_disk {

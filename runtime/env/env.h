@@ -18,8 +18,8 @@ struct myco_env;
 typedef void (*myco_datagram_cb)(const struct myco_addr *from, struct myco_slice bytes, void *data);
 
 struct myco_env_ops {
-    uint64_t (*now_ns)(
-        struct myco_env *env); /* CLOCK_BOOTTIME, read afresh, never cached; any thread */
+    /* CLOCK_BOOTTIME, read afresh, never cached; any thread. */
+    uint64_t (*now_ns)(struct myco_env *env);
     uint64_t (*wall_ms)(struct myco_env *env); /* since 1970; may jump */
     void (*random)(struct myco_env *env, void *bytes, size_t size);
     /* Call myco__env_wake() then, instead of what was asked before; UINT64_MAX: never. A time that
@@ -68,8 +68,8 @@ struct myco_timer {
     size_t heap_index; /* SIZE_MAX: not started */
 };
 void myco_timer_init(struct myco_timer *timer, struct myco_env *env, myco_timer_cb cb, void *data);
-void myco_timer_start(
-    struct myco_timer *timer, uint64_t delay_ms, uint64_t repeat_ms); /* again: restarts */
+/* Again: restarts. */
+void myco_timer_start(struct myco_timer *timer, uint64_t delay_ms, uint64_t repeat_ms);
 void myco_timer_start_at(struct myco_timer *timer, uint64_t due_ns);
 void myco_timer_stop(struct myco_timer *timer);
 bool myco_timer_active(const struct myco_timer *timer);
@@ -90,7 +90,7 @@ void myco_defer_cancel(struct myco_deferred *deferred); /* zero-initialised or d
 /* For implementations. */
 void myco__env_init(struct myco_env *env, const struct myco_env_ops *ops);
 void myco__env_close(struct myco_env *env);
-void myco__env_wake(
-    struct myco_env *env); /* runs what is deferred, then timers that are due; sets wake_at anew */
+/* Runs what is deferred, then timers that are due; sets wake_at anew. */
+void myco__env_wake(struct myco_env *env);
 
 #endif

@@ -117,16 +117,16 @@ void myco_sim_free(struct myco_sim *sim); /* crashes what still runs (on_crash i
 uint64_t myco_sim_now_ns(const struct myco_sim *sim); /* true time, from 0; what no host can know */
 uint64_t myco_sim_now_ms(const struct myco_sim *sim);
 bool myco_sim_step(struct myco_sim *sim); /* one event; false: there is none */
-void myco_sim_run(
-    struct myco_sim *sim, uint64_t ms); /* all events of the next `ms`; time ends there */
+/* All events of the next `ms`; time ends there. */
+void myco_sim_run(struct myco_sim *sim, uint64_t ms);
 /* Until `done` says so, asked after each event, or `ms_max` have passed: then false. */
 bool myco_sim_run_until(
     struct myco_sim *sim, bool (*done)(void *data), void *data, uint64_t ms_max);
 /* Calls cb after `delay_ns`, outside of any host: the place for faults, clients and checks. */
 void myco_sim_at(struct myco_sim *sim, uint64_t delay_ns, void (*cb)(void *data), void *data);
 uint64_t myco_sim_events(const struct myco_sim *sim); /* executed so far */
-struct myco_sim_random *myco_sim_random(
-    struct myco_sim *sim); /* a stream for the owner's own use */
+/* A stream for the owner's own use. */
+struct myco_sim_random *myco_sim_random(struct myco_sim *sim);
 
 /* ── Hosts: 0 … host_count-1 ────────────────────────────────────────────────────────────────── */
 
@@ -135,16 +135,16 @@ enum myco_sim_crash {
                        REFUSED */
     MYCO_SIM_POWER, /* the machine dies: what was not synced is at risk, peers see TIMEOUT */
 };
-void myco_sim_start(
-    struct myco_sim *sim, unsigned host); /* calls on_start; not when it runs already */
-void myco_sim_crash(struct myco_sim *sim, unsigned host,
-    enum myco_sim_crash how); /* calls on_crash; not when down */
+/* Calls on_start; not when it runs already. */
+void myco_sim_start(struct myco_sim *sim, unsigned host);
+/* Calls on_crash; not when down. */
+void myco_sim_crash(struct myco_sim *sim, unsigned host, enum myco_sim_crash how);
 /* Only inside on_crash, after the core was told to close: ends every disk call under way with
  * ECANCELED and runs what is deferred, until nothing is left, so that an asynchronous close can
  * finish. Timers do not fire. */
 void myco_sim_bury(struct myco_sim *sim, unsigned host);
-void myco_sim_pause(struct myco_sim *sim, unsigned host,
-    uint64_t ms); /* what happens to it meanwhile, happens then */
+/* What happens to it meanwhile, happens then. */
+void myco_sim_pause(struct myco_sim *sim, unsigned host, uint64_t ms);
 bool myco_sim_up(const struct myco_sim *sim, unsigned host);
 bool myco_sim_paused(const struct myco_sim *sim, unsigned host);
 unsigned myco_sim_down_count(const struct myco_sim *sim);
@@ -161,8 +161,8 @@ void myco_sim_jump_wall(struct myco_sim *sim, unsigned host, int64_t ms);
 
 /* 10.0.x.y:7946, for datagrams and connections. */
 struct myco_addr myco_sim_addr(unsigned host);
-unsigned myco_sim_host_of(
-    const struct myco_sim *sim, const struct myco_addr *addr); /* MYCO_SIM_NONE */
+/* MYCO_SIM_NONE. */
+unsigned myco_sim_host_of(const struct myco_sim *sim, const struct myco_addr *addr);
 struct myco_transport *myco_sim_transport(struct myco_sim *sim, unsigned host);
 /* From on_start: who this process says it is in handshakes, and what hears of its connections.
  * Until then (and again after a crash) nobody listens there. *events is copied. */
@@ -234,7 +234,7 @@ uint64_t myco_sim_trace_hash(const struct myco_sim *sim);
 /* The owner's own line; part of the hash. Logs of hosts come here too (not part of the hash). */
 void myco_sim_note(struct myco_sim *sim, unsigned host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void myco_sim_trace_print(
-    const struct myco_sim *sim, FILE *file); /* the last lines, oldest first */
+/* The last lines, oldest first. */
+void myco_sim_trace_print(const struct myco_sim *sim, FILE *file);
 
 #endif

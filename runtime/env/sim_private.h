@@ -232,10 +232,10 @@ void myco__sim_net_close(struct myco_sim *sim);
 
 /* sim_link.c */
 void myco__sim_transport_init(struct sim_transport *transport, struct sim_host *host);
-void myco__sim_transport_close(
-    struct sim_transport *transport); /* forgets all links; says nothing */
-void myco__sim_transport_crashed(
-    struct sim_host *host, enum myco_sim_crash how); /* the others find out */
+/* Forgets all links; says nothing. */
+void myco__sim_transport_close(struct sim_transport *transport);
+/* The others find out. */
+void myco__sim_transport_crashed(struct sim_host *host, enum myco_sim_crash how);
 void myco__sim_transport_paused(struct sim_host *host);
 void myco__sim_transport_cut(struct myco_sim *sim, unsigned from, unsigned to);
 void myco__sim_transport_mended(struct myco_sim *sim, unsigned from, unsigned to);
@@ -271,10 +271,10 @@ void myco__sim_volume_init(struct sim_volume *volume, const struct myco_sim_disk
 void myco__sim_volume_close(struct sim_volume *volume);
 void myco__sim_volume_lose(struct sim_volume *volume);
 size_t myco__sim_volume_find(const struct sim_volume *volume, const char *path, bool *found);
-struct sim_node *myco__sim_node_get(
-    struct sim_volume *volume, const char *path); /* NULL; borrowed */
-struct sim_node *myco__sim_node_make(
-    struct sim_volume *volume, const char *path); /* in place of a former one */
+/* NULL; borrowed. */
+struct sim_node *myco__sim_node_get(struct sim_volume *volume, const char *path);
+/* In place of a former one. */
+struct sim_node *myco__sim_node_make(struct sim_volume *volume, const char *path);
 void myco__sim_node_unlink(struct sim_volume *volume, const char *path);
 void myco__sim_node_release(struct sim_volume *volume, struct sim_node *node);
 int myco__sim_node_write(struct sim_volume *volume, struct sim_node *node, uint64_t offset,

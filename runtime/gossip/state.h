@@ -176,8 +176,8 @@ unsigned myco__members_pick(
 struct myco__member *myco__members_next_probe(struct myco_swim *swim); /* NULL: nobody is live */
 uint64_t myco__members_digest(const struct myco_swim *swim);           /* of all that are live */
 void myco__members_free(struct myco_swim *swim);
-void myco__self_raise(
-    struct myco_swim *swim, uint32_t above); /* a higher incarnation, told to all */
+/* A higher incarnation, told to all. */
+void myco__self_raise(struct myco_swim *swim, uint32_t above);
 
 /* ── suspicion.c ────────────────────────────────────────────────────────────────────────────── */
 

@@ -116,7 +116,7 @@ void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *bod
 
 /* ── Looking in ── */
 
-int myco_core_inspect(
-    struct myco_core *core, const char *topic, struct myco_buf *out); /* ENOTFOUND */
+/* ENOTFOUND. */
+int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf *out);
 
 #endif

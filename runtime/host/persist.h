@@ -82,11 +82,11 @@ struct core_persist {
 };
 
 void persist_vouch_write(struct myco_buf *out, const struct persist_vouch *vouch);
-bool persist_vouch_read(
-    struct myco_reader *in, struct persist_vouch *vouch); /* sections are given */
+/* Sections are given. */
+bool persist_vouch_read(struct myco_reader *in, struct persist_vouch *vouch);
 void persist_vouch_free(struct persist_vouch *vouch);
-void persist_send(
-    struct core_persist *persist, uint64_t to, struct myco_buf *payload); /* to this node too */
+/* To this node too. */
+void persist_send(struct core_persist *persist, uint64_t to, struct myco_buf *payload);
 uint64_t persist_hypha_key(uint64_t septum, uint32_t hypha);
 
 /* persist_leader.c */

@@ -123,8 +123,8 @@ struct myco__conn *myco__conn_new(struct myco_net *net, bool dialled);
 void myco__conn_start(struct myco__conn *conn); /* connected: TLS, reading, HELLO */
 void myco__conn_set_state(struct myco__conn *conn, enum myco__conn_state state);
 void myco__conn_feed(struct myco__conn *conn, struct myco_slice bytes); /* plain ones */
-void myco__conn_goodbye(
-    struct myco__conn *conn, uint8_t reason); /* and end, politely; tells nobody here */
+/* And end, politely; tells nobody here. */
+void myco__conn_goodbye(struct myco__conn *conn, uint8_t reason);
 void myco__conn_dismiss(struct myco__conn *conn, uint8_t goodbye, enum myco_down_reason reason);
 void myco__conn_close(struct myco__conn *conn); /* tells nobody */
 void myco__conn_tick(struct myco__conn *conn);
@@ -135,10 +135,10 @@ struct myco__peer *myco__peer_get(struct myco_net *net, uint64_t id);
 void myco__conn_hello(struct myco__conn *conn); /* says it */
 void myco__conn_on_link_frame(struct myco__conn *conn, const struct myco_frame_message *message);
 void myco__conn_consider(struct myco__conn *conn);
-void myco__conn_ended(
-    struct myco__conn *conn, enum myco_down_reason reason); /* it did: tells on_down */
-void myco__conn_lost(
-    struct myco__conn *conn, enum myco_down_reason reason); /* ends; tells on_down */
+/* It did: tells on_down. */
+void myco__conn_ended(struct myco__conn *conn, enum myco_down_reason reason);
+/* Ends; tells on_down. */
+void myco__conn_lost(struct myco__conn *conn, enum myco_down_reason reason);
 
 /* refuse.c: saying why not. */
 void myco__conn_refuse(struct myco__conn *conn, enum myco_net_refusal why, const char *detail);

@@ -81,15 +81,15 @@ void myco__chain_finish(
     struct chain_task *task, int status, const char *message, struct myco_manifest *manifest);
 void myco__chain_fail(struct chain_task *task, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void myco__chain_fail_later(
-    struct chain_task *task, int status, const char *message); /* from inside of the call */
+/* From inside of the call. */
+void myco__chain_fail_later(struct chain_task *task, int status, const char *message);
 void myco__chain_task_cancel(struct chain_task *task);
 uint64_t myco__chain_nonce(struct myco_chain *chain);
 bool myco__chain_is_own(const struct myco_chain *chain, uint64_t nonce);
 /* Steps. Afterwards task->status, task->message and: */
 void myco__chain_read(struct chain_task *task, const char *key, chain_step next); /* found */
-void myco__chain_list(
-    struct chain_task *task, const char *prefix, chain_step next); /* entries, number_max */
+/* Entries, number_max. */
+void myco__chain_list(struct chain_task *task, const char *prefix, chain_step next);
 void myco__chain_del(struct chain_task *task, const char *key, chain_step next);
 /* 0: it is there, and it is ours. EEXISTS: something else is, in `found`. Else unknown. Sets
  * manifest->nonce. */

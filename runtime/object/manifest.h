@@ -43,8 +43,8 @@ struct myco_manifest {
 };
 
 void myco_manifest_free(struct myco_manifest *manifest); /* what it points to; zeroes it */
-void myco_manifest_encode(
-    const struct myco_manifest *manifest, struct myco_buf *out); /* magic, version, …, CRC32C */
+/* Magic, version, …, CRC32C. */
+void myco_manifest_encode(const struct myco_manifest *manifest, struct myco_buf *out);
 int myco_manifest_decode(struct myco_manifest *manifest, struct myco_slice bytes,
     struct myco_err *err); /* ECORRUPT, EVERSION */
 void myco_manifest_key(char key[64], uint64_t epoch, uint64_t sequence);

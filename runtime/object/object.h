@@ -14,8 +14,9 @@ struct myco_object_info {
     uint64_t modified_ms; /* by the store's clock */
 };
 typedef void (*myco_object_cb)(int status, const char *message, void *data);
+/* May be moved away. */
 typedef void (*myco_object_get_cb)(
-    int status, const char *message, struct myco_buf *bytes, void *data); /* may be moved away */
+    int status, const char *message, struct myco_buf *bytes, void *data);
 /* info is one page's array, sorted by key; lent. The listing is complete: drivers do the paging. */
 typedef void (*myco_object_list_cb)(int status, const char *message,
     const struct myco_object_info *infos, size_t count, void *data);
@@ -29,8 +30,8 @@ struct myco_object_ops {
     void (*get)(struct myco_object *store, const char *key, uint64_t offset, uint64_t size,
         myco_object_get_cb cb, void *data); /* size 0: to the end */
     void (*list)(struct myco_object *store, const char *prefix, myco_object_list_cb cb, void *data);
-    void (*del)(struct myco_object *store, const char *key, myco_object_cb cb,
-        void *data); /* absent is 0 */
+    /* Absent is 0. */
+    void (*del)(struct myco_object *store, const char *key, myco_object_cb cb, void *data);
     /* Calls under way call back with ECANCELED inside of close, and may yet happen. No call
      * afterwards. */
     void (*close)(struct myco_object *store);

@@ -196,15 +196,15 @@ void myco__hypha_drop(struct myco_hypha *hypha); /* counts a wrong message */
 /* ── hypha_log.c ── */
 void myco__log_free(struct myco__log *log);
 bool myco__log_reserve(struct myco__log *log); /* for one more record with its mark */
-void myco__log_push(struct myco__log *log, struct myco__record *record,
-    uint64_t sequence); /* takes; 0: no journal */
+/* Takes; 0: no journal. */
+void myco__log_push(struct myco__log *log, struct myco__record *record, uint64_t sequence);
 struct myco__record *myco__log_at(const struct myco__log *log, size_t index);
-size_t myco__log_after(
-    const struct myco__log *log, uint64_t offset); /* index of the first record above it */
+/* Index of the first record above it. */
+size_t myco__log_after(const struct myco__log *log, uint64_t offset);
 struct myco__record *myco__log_unapplied(const struct myco__log *log); /* the first one, or NULL */
 void myco__log_applied(struct myco__log *log);                         /* the first one is */
-void myco__log_cut(
-    struct myco__log *log, uint64_t offset); /* forgets what is above; not below `applied` */
+/* Forgets what is above; not below `applied`. */
+void myco__log_cut(struct myco__log *log, uint64_t offset);
 void myco__log_trim(struct myco__log *log, uint64_t keep_above, size_t tail_size, size_t keep_size);
 uint64_t myco__log_last_epoch(const struct myco__log *log);
 uint64_t myco__log_epoch_at(const struct myco__log *log, uint64_t offset); /* 0: not known */
@@ -246,10 +246,10 @@ void myco__pending_remove(struct myco_hypha *hypha, struct myco__record *record)
 void myco__pending_free(struct myco_hypha *hypha);
 int myco__hypha_append(struct myco_hypha *hypha, const struct myco_write *write, uint64_t offset,
     struct myco__record **record);
-void myco__hypha_answer_record(
-    struct myco_hypha *hypha, struct myco__record *record); /* committed */
-void myco__hypha_answer_lost(
-    struct myco_hypha *hypha); /* all that is pending: EUNKNOWN, or did not happen */
+/* Committed. */
+void myco__hypha_answer_record(struct myco_hypha *hypha, struct myco__record *record);
+/* All that is pending: EUNKNOWN, or did not happen. */
+void myco__hypha_answer_lost(struct myco_hypha *hypha);
 void myco__hypha_answer_ready(struct myco_hypha *hypha);
 
 /* ── hypha_members.c ── */
@@ -261,13 +261,13 @@ void myco__hypha_members_commit(struct myco_hypha *hypha);
 void myco__hypha_members_acked(
     struct myco_hypha *hypha, struct myco__member *member, uint64_t acked);
 void myco__hypha_members_propose(struct myco_hypha *hypha, uint64_t now_ms);
-bool myco__hypha_members_have(
-    const struct myco_hypha *hypha); /* every in-sync one has the whole log */
+/* Every in-sync one has the whole log. */
+bool myco__hypha_members_have(const struct myco_hypha *hypha);
 bool myco__hypha_members_idle(const struct myco_hypha *hypha);
 void myco__hypha_members_tick(
     struct myco_hypha *hypha, struct myco__member *member, uint64_t now_ms);
-uint64_t myco__hypha_members_need(
-    const struct myco_hypha *hypha); /* records above it are still to be sent */
+/* Records above it are still to be sent. */
+uint64_t myco__hypha_members_need(const struct myco_hypha *hypha);
 
 /* ── hypha_primary.c ── */
 void myco__member_greet(struct myco_hypha *hypha, struct myco__member *member);
@@ -291,22 +291,22 @@ void myco__backup_forget(struct myco_hypha *hypha); /* the conversation with the
 
 /* ── hypha_state.c ── */
 void myco__state_write(const struct myco_hypha *hypha, bool tail, struct myco_buf *out);
-void myco__staging_write(
-    const struct myco__staging *staging, struct myco_buf *out); /* what it was fed so far */
+/* What it was fed so far. */
+void myco__staging_write(const struct myco__staging *staging, struct myco_buf *out);
 struct myco__staging *myco__staging_new(struct myco_hypha *hypha);
 void myco__staging_free(struct myco__staging *staging);
 /* EPROTO, ENOMEM: throw it away. *whole: nothing is missing. */
 int myco__staging_feed(struct myco__staging *staging, struct myco_slice bytes, bool *whole);
-void myco__staging_install(
-    struct myco_hypha *hypha, struct myco__staging *staging); /* takes; nothing of it is durable */
+/* Takes; nothing of it is durable. */
+void myco__staging_install(struct myco_hypha *hypha, struct myco__staging *staging);
 
 /* ── hypha_copy.c ── */
 void myco__copy_begin(struct myco_hypha *hypha, struct myco__member *member);
 void myco__copy_pump(struct myco_hypha *hypha, struct myco__member *member);
 void myco__copy_taken(
     struct myco_hypha *hypha, struct myco__member *member, struct myco_reader *reader);
-void myco__copy_release(
-    struct myco_hypha *hypha); /* frees the state when nobody is being given it */
+/* Frees the state when nobody is being given it. */
+void myco__copy_release(struct myco_hypha *hypha);
 void myco__copy_receive(struct myco_hypha *hypha, struct myco_reader *reader); /* backup: a PIECE */
 /* A part of a state into the journal: EFULL, ENOSPC, EIO, ENOMEM. */
 int myco__copy_journal(

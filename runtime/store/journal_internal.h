@@ -117,8 +117,8 @@ struct myco__segment *myco__segment_add(struct myco_journal *journal, uint64_t f
 struct myco__segment *myco__segment_last(const struct myco_journal *journal);
 void myco__segment_header_make(
     struct myco_journal *journal, uint64_t first, uint64_t previous, struct myco_buf *buf);
-void myco__segment_leave(
-    struct myco_journal *journal); /* closes the file until it is opened again */
+/* Closes the file until it is opened again. */
+void myco__segment_leave(struct myco_journal *journal);
 /* Before a write that will end at `end`. */
 void myco__segment_write_ahead(struct myco_journal *journal, uint64_t end);
 int myco__segment_reopen(struct myco_journal *journal); /* cut to what is there for good */
@@ -133,8 +133,8 @@ void myco__segments_free(struct myco_journal *journal);
 /* journal_stream.c */
 const char *myco__snapshot_path(
     const struct myco_journal *journal, uint64_t stream, char path[MYCO__JOURNAL_PATH_MAX]);
-struct myco__stream *myco__stream_get(
-    struct myco_journal *journal, uint64_t id); /* made if need be */
+/* Made if need be. */
+struct myco__stream *myco__stream_get(struct myco_journal *journal, uint64_t id);
 void myco__stream_appended(struct myco_journal *journal, uint64_t id, uint64_t sequence);
 uint64_t myco__streams_oldest(
     const struct myco_journal *journal);                /* UINT64_MAX: nothing is pinned */

@@ -14,8 +14,8 @@
 /* Where retired entries of a node's tables wait. */
 struct myco_domain;
 struct myco_domain *myco_domain_new(void);
-void myco_domain_free(
-    struct myco_domain *domain); /* no readers may be left; its tables were freed before */
+/* No readers may be left; its tables were freed before. */
+void myco_domain_free(struct myco_domain *domain);
 void myco_domain_poll(struct myco_domain
         *domain); /* writer, now and then: frees some of what nobody reads any more */
 size_t myco_domain_retired(const struct myco_domain *domain);
@@ -63,7 +63,7 @@ size_t myco_table_page(const struct myco_table *table, struct myco_slice prefix,
  * now and then for every table, backups' too. */
 void myco_table_sweep(
     struct myco_table *table, uint64_t now_ms, size_t budget, myco_table_cb cb, void *data);
-size_t myco_table_count_live(
-    const struct myco_table *table, uint64_t now_ms); /* writer; one pass when anything expires */
+/* Writer; one pass when anything expires. */
+size_t myco_table_count_live(const struct myco_table *table, uint64_t now_ms);
 
 #endif

@@ -153,16 +153,17 @@ struct myco__interest *myco__interest_get(const struct myco_bus *bus, const stru
 /* Adds one that is not there. */
 struct myco__interest *myco__interest_add(
     struct myco_bus *bus, struct myco_map *set, struct myco_slice pattern, struct myco_slice queue);
+/* Frees. */
 void myco__interest_remove(
-    struct myco_bus *bus, struct myco_map *set, struct myco__interest *interest); /* frees */
+    struct myco_bus *bus, struct myco_map *set, struct myco__interest *interest);
 void myco__interest_free_all(struct myco_bus *bus, struct myco_map *set);
 struct myco_slice myco__interest_pattern(const struct myco__interest *interest);
 
 /* ── peers.c ────────────────────────────────────────────────────────────────────────────────── */
 
-void myco__interest_changed(
-    struct myco_bus *bus, struct myco__interest *interest); /* ours: a new serial, to be told */
-void myco__interest_tell(struct myco_bus *bus);             /* now, what is pending */
+/* Ours: a new serial, to be told. */
+void myco__interest_changed(struct myco_bus *bus, struct myco__interest *interest);
+void myco__interest_tell(struct myco_bus *bus); /* now, what is pending */
 void myco__interest_receive(struct myco_bus *bus, uint64_t from, struct myco_slice payload);
 void myco__peers_init(struct myco_bus *bus);
 void myco__peers_free(struct myco_bus *bus);
@@ -172,8 +173,8 @@ void myco__peers_free(struct myco_bus *bus);
 /* Fills bus->chosen: the plain subscriptions that match when `plain`, and one member of each group,
  * of all groups or only of those whose wanted_stamp is bus->stamp. Begin with a new stamp. */
 void myco__choose(struct myco_bus *bus, struct myco_slice subject, bool plain, bool all_groups);
-int myco__deliver_later(
-    struct myco_bus *bus, const struct myco_msg *msg); /* to bus->chosen; EFULL, ENOMEM */
+/* To bus->chosen; EFULL, ENOMEM. */
+int myco__deliver_later(struct myco_bus *bus, const struct myco_msg *msg);
 void myco__deliver_now(struct myco_bus *bus, const struct myco_msg *msg);
 void myco__delivery_free(struct myco_bus *bus);
 void myco__sub_unref(struct myco_bus_sub *sub);

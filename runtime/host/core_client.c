@@ -215,7 +215,10 @@ static void late(struct core_op *op)
     const struct myco_septum_record *septum = myco_state_septum(op->core->state, op->septum);
     if (op->where != WAITING) {
         if (is_write(op))
-            fail(op, MYCO_EUNKNOWN, "no answer from the primary in time: it may have happened");
+            fail(op, MYCO_EUNKNOWN,
+                op->core->disk_full && op->where == LOCAL
+                    ? "there is no space left on disk: it may happen yet"
+                    : "no answer from the primary in time: it may have happened");
         else
             fail(op, MYCO_ETIMEDOUT, "no answer from the primary in time");
         return;

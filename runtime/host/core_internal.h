@@ -75,6 +75,7 @@ struct myco_core {
     uint64_t leader_seen_ms;
     struct myco_deferred refresh;
     bool refresh_due, joined, join_sent, clean, ready, born_asked, leaving, failed;
+    bool disk_full; /* what was appended lately is not durable for want of space */
     uint64_t born_at_ms, leave_deadline_ms;
     struct core_birth *birth; /* of a cluster, under way */
     void (*left)(void *data);

@@ -1,7 +1,7 @@
 # The public API, through every layer: nodes on loopback in the test's own process (api_…), and nodes
 # that are processes, so that they can be killed (node_…).
 foreach(test api_duties api_events api_mycel api_open api_policies api_threads api_uv node_disk
-    node_cli node_garbage)
+    node_cli node_full node_garbage)
   myco_test(${test} LAYERS host LIBS PkgConfig::LUA)
   if(TARGET test_${test})
     target_compile_definitions(test_${test} PRIVATE MYCO_LUA_DIR="${CMAKE_SOURCE_DIR}/lua"

@@ -4,6 +4,7 @@
  *
  *     septum NAME SPEC             → ok
  *     fill NAME FROM TO            → at N (now and then), filled MS (the longest wait for a write)
+ *     stuff NAME FROM TO           → stuffed N CODE MESSAGE
  *     check NAME FROM TO           → right N
  *     sum NAME                     → sum COUNT CHECKSUM
  *     hyphae                       → hyphae HELD UNSAVED
@@ -11,6 +12,7 @@
 #ifndef MYCO_TEST_NODE_KIT_H
 #define MYCO_TEST_NODE_KIT_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -245,6 +247,22 @@ static inline void node_check(struct myco_septum *septum, int from, int to)
     printf("right %u\n", right);
 }
 
+/* Large values, until one is refused: how many were taken, and why no more. */
+static inline void node_stuff(struct myco_septum *septum, int from, int to)
+{
+    static char value[64 * 1024];
+    struct myco_err err = {.message = "-"};
+    int i = from;
+    memset(value, 's', sizeof value);
+    for (; i < to; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "stuff-%d", i);
+        if (myco_put(septum, myco_str(key), myco_bytes(value, sizeof value), NULL, NULL, &err))
+            break;
+    }
+    printf("stuffed %d %s %s\n", i, myco_errname(err.code), err.message);
+}
+
 struct node_sum {
     unsigned pages;
     int status;
@@ -400,6 +418,8 @@ static inline bool node_obey(struct myco *node, char *line)
         return true;
     else if (strcmp(word, "fill") == 0)
         node_fill(septum, from, to);
+    else if (strcmp(word, "stuff") == 0)
+        node_stuff(septum, from, to);
     else if (strcmp(word, "check") == 0)
         node_check(septum, from, to);
     else

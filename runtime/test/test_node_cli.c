@@ -21,8 +21,9 @@ static void fails(const char *const argv[], int status, const char *one, const c
     struct proc proc;
     int got = run(&proc, argv);
     bool said = proc_says(&proc, one, two) != NULL;
-    if (!ok(got == status && said, "%s %s: %.*s", argv[1] ? argv[1] : "", argv[2] ? argv[2] : "",
-            (int)strcspn(proc_log(&proc), "\n"), proc_log(&proc)))
+    if (!ok(got == status && said, "%s %s: %.*s", argv[1] ? argv[1] : "",
+            argv[1] && argv[2] ? argv[2] : "", (int)strcspn(proc_log(&proc), "\n"),
+            proc_log(&proc)))
         note("status %d, wanted %d and a line with \"%s\" and \"%s\"", got, status, one, two);
 }
 
@@ -54,7 +55,8 @@ static void test_config(void)
     static const struct {
         const char *name, *text, *where, *what;
     } bad[] = {{"syntax.lua", "return {\n  name = = 3\n}\n", "syntax.lua:2", "unexpected symbol"},
-        {"option.lua", "return {\n  name = \"n\",\n  lisen = \":0\",\n}\n", "option.lua:3", "listen"},
+        {"option.lua", "return {\n  name = \"n\",\n  lisen = \":0\",\n}\n", "option.lua:3",
+            "listen"},
         {"type.lua", "return {\n  expect = {},\n}\n", "type.lua:2", "expect"},
         {"range.lua", "return {\n  expect = -1,\n}\n", "range.lua:2", "expect"},
         {"number.lua", "return 7\n", "number.lua", ""},

@@ -192,7 +192,7 @@ static void fail_power(void *data)
     if (disks->healed) return;
     disks->struck[DARK]++;
     for (unsigned i = 0; i < world->options.nodes; i++) {
-        uint64_t ms = myco_sim_random_between(&disks->random, 20, 800);
+        uint64_t ms = myco_sim_random_between(&disks->random, 20, 4000);
         if (!myco_sim_up(world->sim, i)) continue;
         myco_sim_crash(world->sim, i, MYCO_SIM_POWER);
         sim_node_restart(&world->nodes[i], ms);

@@ -143,7 +143,8 @@ static void test_limits(struct myco *node, struct myco *other)
     for (int i = 0; i < 4; i++) { /* some have their primary here, some there */
         char key[16];
         snprintf(key, sizeof key, "big-%d", i);
-        if (myco_put(septum, myco_str(key), myco_bytes(bytes, big), NULL, NULL, &err)) {
+        struct myco_put_options patient = {.timeout_ms = 30000}; /* for a slow disk */
+        if (myco_put(septum, myco_str(key), myco_bytes(bytes, big), &patient, NULL, &err)) {
             note("%s: %s", key, err.message);
             continue;
         }

@@ -7,7 +7,7 @@
  *     stuff NAME FROM TO           → stuffed N CODE MESSAGE
  *     check NAME FROM TO           → right N
  *     sum NAME                     → sum COUNT CHECKSUM
- *     hyphae                       → hyphae HELD UNSAVED
+ *     hyphae                       → hyphae HELD UNSAVED THIN
  *     primaries NODE, metric NAME, leaders, persist EVERY_MS, close */
 #ifndef MYCO_TEST_NODE_KIT_H
 #define MYCO_TEST_NODE_KIT_H
@@ -257,7 +257,8 @@ static inline void node_stuff(struct myco_septum *septum, int from, int to)
     for (; i < to; i++) {
         char key[24];
         snprintf(key, sizeof key, "stuff-%d", i);
-        if (myco_put(septum, myco_str(key), myco_bytes(value, sizeof value), NULL, NULL, &err))
+        struct myco_put_options options = {.timeout_ms = 1500};
+        if (myco_put(septum, myco_str(key), myco_bytes(value, sizeof value), &options, NULL, &err))
             break;
     }
     printf("stuffed %d %s %s\n", i, myco_errname(err.code), err.message);
@@ -316,11 +317,11 @@ static inline void node_sum(struct myco_septum *septum)
     printf("sum %" PRIu64 " %016" PRIx64 "\n", sum.count, sum.sum);
 }
 
-/* holds: hyphae that it is a member of; unsaved: those it is primary of and the store has not all.
- */
+/* holds: hyphae that it is a member of; unsaved: those it is primary of and the store has not all;
+ * thin: those that one node alone has. */
 static inline void node_hyphae(struct myco *node)
 {
-    unsigned holds = 0, unsaved = 0;
+    unsigned holds = 0, unsaved = 0, thin = 0;
     struct kit_document document;
     const msgpack_object *hyphae = kit_inspect(node, "hyphae", &document);
     for (uint32_t i = 0; i < hyphae->via.array.size; i++) {
@@ -331,12 +332,13 @@ static inline void node_hyphae(struct myco *node)
             holds += name->size == strlen(myco_name(node)) &&
                      memcmp(name->ptr, myco_name(node), name->size) == 0;
         }
+        thin += members->via.array.size < 2;
         if (kit_field_is(hypha, "primary", myco_name(node)))
             unsaved += kit_number(hypha, "persisted") == UINT64_MAX ||
                        kit_number(hypha, "persisted") < kit_number(hypha, "offset");
     }
     kit_document_free(&document);
-    printf("hyphae %u %u\n", holds, unsaved);
+    printf("hyphae %u %u %u\n", holds, unsaved, thin);
 }
 
 static inline void node_primaries(struct myco *node, const char *name)

@@ -60,6 +60,14 @@ static bool holds_some(void *data)
     return ask(data, "hyphae ", "hyphae") > 0;
 }
 
+static bool none_thin(void *data)
+{
+    int thin = 1;
+    proc_tell(data, "hyphae");
+    sscanf(proc_await(data, "hyphae "), "%*d %*d %d", &thin);
+    return thin == 0;
+}
+
 static void test_one_killed(struct trio *trio)
 {
     struct proc *writer = &trio->of[0], *victim = &trio->of[2];
@@ -77,6 +85,7 @@ static void test_one_killed(struct trio *trio)
     is_str(victim->id, id, "it comes back on its folder as who it was");
     is_int(ask(victim, "right ", "check s 0 500"), 500, "from it, all that was acknowledged");
     ok(kit_poll(holds_some, victim, KIT_WAIT_MS), "and it holds hyphae again");
+    ok(kit_poll(none_thin, writer, KIT_WAIT_MS), "every hypha is on two nodes");
 }
 
 static void test_all_killed(struct trio *trio)
@@ -115,6 +124,7 @@ static void test_damage(struct trio *trio)
     static const char *const places[][2] = {{"journal", ".log"}, {"consensus", "log-"}};
     char id[24];
     strcpy(id, trio->of[1].id);
+    ok(kit_poll(none_thin, &trio->of[0], KIT_WAIT_MS), "every hypha is on two nodes again");
     proc_kill(&trio->of[1]);
     for (int i = 0; i < 2; i++) {
         char path[400];

@@ -8,11 +8,12 @@
 
 package.path = "scripts/?.lua;" .. package.path
 
-local client <const> = require "pulse.client"
 local cluster <const> = require "cluster"
 local json <const> = require "mycorrizal.json"
 local loop <const> = require "mycorrizal.io.loop"
+local store <const> = require "demo_store"
 local task <const> = require "mycorrizal.task"
+local writes <const> = require "demo_writes"
 
 local FOLDER <const>, BIN <const>, KEEP <const> = arg[1], arg[2], arg[3] == "--keep"
 local ISO_639_3 <const> = "/usr/share/iso-codes/json/iso_639-3.json"
@@ -73,71 +74,6 @@ local function fingerprint(demo, node, septum)
   local pulse = demo.cluster:pulse_argv(node)
   local sum = cluster.run({ "bash", "-o", "pipefail", "-c", command, "scan", table.unpack(pulse) })
   return { count = demo.cluster:ask(node, "count", septum), sum = sum:match("^%x+") }
-end
-
--- ── A stream of durable writes ──
-
--- As `pulse put` does. A write whose outcome is not known, or that could not be done, is made again with the
--- same value.
-local function put(stream, connection, key, value)
-  while true do
-    local stored, message, code = connection:request({
-      op = "command", name = "put", args = { septum = "ledger", key = key, value = value }, limit = 20,
-    })
-    if stored then return end
-    if code ~= "EUNKNOWN" and code ~= "EUNAVAILABLE" then error(("put %s: %s (%s)"):format(key, message, code)) end
-    if code == "EUNKNOWN" then stream.unknown = stream.unknown + 1 end
-  end
-end
-
--- Each writer stores one key after the other, and waits for each acknowledgement.
-local function write_on(stream, writer, number)
-  local connection = assert(client.connect(stream.address))
-  local last_ms, n = loop.now_ms(), 0
-  while not stream.stop do
-    n = n + 1
-    local key, value = ("%s-%d-%06d"):format(stream.name, number, n), ("value %d of writer %d"):format(n, number)
-    put(stream, connection, key, value)
-    local ms = loop.now_ms()
-    if ms - last_ms > stream.gap_ms then stream.gap_ms, stream.gap_at = ms - last_ms, now() end
-    last_ms, writer.acknowledged = ms, n
-    stream.acknowledged[key] = value
-    stream.count = stream.count + 1
-    if stream.pause then task.sleep(stream.pause) end
-  end
-  connection:close()
-end
-
---- Starts writers; stream.stop = true and stream_end() end them.
-local function stream_start(name, address, writers, pause)
-  local stream = {
-    name = name, address = address, pause = pause, writers = {},
-    count = 0, unknown = 0, gap_ms = 0, acknowledged = {},
-  }
-  for i = 1, writers do
-    local writer = { acknowledged = 0 }
-    stream.writers[i] = writer
-    writer.task = task.spawn(write_on, stream, writer, i)
-  end
-  return stream
-end
-
-local function stream_end(stream)
-  stream.stop = true
-  for _, writer in ipairs(stream.writers) do writer.task:join() end
-end
-
---- Waits until each writer got so many more acknowledgements.
-local function wait_writes(stream, count)
-  local before = {}
-  for i, writer in ipairs(stream.writers) do before[i] = writer.acknowledged end
-  cluster.wait_until(("%d more writes of each writer"):format(count), "20s", function()
-    for i, writer in ipairs(stream.writers) do
-      if writer.task.status == "failed" then error(writer.task.error, 0) end
-      if writer.acknowledged < before[i] + count then return false end
-    end
-    return true
-  end)
 end
 
 -- ── 1 ──
@@ -289,8 +225,8 @@ local function survive_the_leader(demo)
   local before = wait_leaders(demo).mycel
   local victim = demo.cluster:node(before.leader)
   local survivor = demo.cluster:others(victim)
-  local stream <const> = stream_start("w", survivor.admin, WRITERS)
-  wait_writes(stream, 100)
+  local stream <const> = writes.start("w", survivor.admin, WRITERS, nil, now)
+  writes.wait(stream, 100)
   say("   %d writers store through %s; %s leads mycel, epoch %d (%s)", WRITERS, survivor.name, victim.name,
     before.epoch, epoch_text(before.epoch))
   local killed_at = now()
@@ -304,8 +240,8 @@ local function survive_the_leader(demo)
   end)
   say("   %s leads mycel, epoch %d (%s)", after.leader, after.epoch, epoch_text(after.epoch))
   expect(after.epoch > before.epoch, "the epoch did not rise")
-  wait_writes(stream, 100)
-  stream_end(stream)
+  writes.wait(stream, 100)
+  writes.finish(stream)
   demo.gap_ms = math.ceil(stream.gap_ms)
   say("   longest gap between two acknowledged writes of a writer: %d ms, over %.3f s after the kill",
     demo.gap_ms, stream.gap_at - killed_at)
@@ -322,51 +258,6 @@ end
 
 -- ── 5 ──
 
---- Object names of the store: those with data, and manifests.
-local function list_store()
-  local data, manifests = {}, 0
-  for path in cluster.run({ "find", FOLDER .. "/store", "-type", "f" }):gmatch("[^\n]+") do
-    local node = path:match("/store/d/([^/]+)/")
-    if node then data[path] = node end
-    if path:match("/store/m/") then manifests = manifests + 1 end
-  end
-  return data, manifests
-end
-
--- Notes when each node uploaded what is new in the store: a list of times for each.
-local function note_uploads(known, uploads)
-  local data, manifests = list_store()
-  for path, node in pairs(data) do
-    if not known[path] then
-      uploads[node] = uploads[node] or {}
-      table.insert(uploads[node], now())
-    end
-    known[path] = node
-  end
-  return manifests
-end
-
--- Watches the store until each of three nodes uploaded so many times. Gives the mean time between two uploads of
--- a node, and objects and manifests per second.
-local function watch_store(count)
-  local known, manifests_before = list_store()
-  local began, uploads, manifests = now(), {}, nil
-  cluster.wait_until(("%d uploads of each node"):format(count), "20s", function()
-    manifests = note_uploads(known, uploads)
-    local enough = 0
-    for _, times in pairs(uploads) do enough = enough + (#times >= count and 1 or 0) end
-    return enough == 3
-  end)
-  local every, objects, seconds = 0, 0, now() - began
-  for _, times in pairs(uploads) do
-    every = every + (times[#times] - times[1]) / (#times - 1) / 3
-    objects = objects + #times
-  end
-  return {
-    every = every, seconds = seconds, objects = objects / seconds, manifests = (manifests - manifests_before) / seconds,
-  }
-end
-
 local function say_store(when, seen)
   say("   %s: each node uploads every %.1f s; %.1f data objects and %.1f manifests per second, seen for %.1f s",
     when, seen.every, seen.objects, seen.manifests, seen.seconds)
@@ -374,14 +265,14 @@ end
 
 local function change_policy(demo)
   local node = demo.cluster.nodes[1]
-  local trickle <const> = stream_start("t", node.admin, 4, "5ms")
-  local before = watch_store(2)
+  local trickle <const> = writes.start("t", node.admin, 4, "5ms", now)
+  local before = store.watch(FOLDER, 2, now)
   say_store("before", before)
   local said = demo.cluster:pulse(node, "policy", "apply", POLICY, "--author", "demo")
   say("   pulse policy apply %s: %s", POLICY, said:gsub("\n$", ""))
-  local after = watch_store(3)
+  local after = store.watch(FOLDER, 3, now)
   say_store("after ", after)
-  stream_end(trickle)
+  writes.finish(trickle)
   expect(before.every > 4, "uploads were %.1f s apart, not 5", before.every)
   expect(after.every < 2.5, "uploads are %.1f s apart, not 1", after.every) -- a manifest in flight costs a second
 end

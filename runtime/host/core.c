@@ -380,6 +380,15 @@ static void say_goodbye(struct myco_core *core)
     close_journal(core);
 }
 
+/* A voter that is gone is still counted: of two, the other could never decide anything again. So
+ * the leader takes our vote away first, once it is another. */
+static bool has_vote(struct myco_core *core)
+{
+    if (myco_rlog_role(core->log, core->identity.id) != MYCO_ROLE_VOTER) return false;
+    if (myco_rlog_is_leader(core->log)) myco_rlog_transfer(core->log, 0);
+    return true;
+}
+
 /* While peers are there, and the log can say so: otherwise there is nobody to take anything
  * over. */
 static void leave_step(struct myco_core *core)
@@ -388,11 +397,12 @@ static void leave_step(struct myco_core *core)
     uint64_t now = myco_now_ms(core->env);
     if (myco_commands_leader(core->commands)) core->leader_seen_ms = now;
     bool late = now >= core->leave_deadline_ms || now - core->leader_seen_ms > LEADERLESS_MS;
-    bool more = core->joined && core->up.count && core_hyphae_hand_over(core, true);
-    if (more && !late) return;
-    if (more)
-        MYCO_WARN(core->env->log, "hypha", "left without handing everything over", "primaries=%u",
-            core_hyphae_primary_count(core));
+    bool heard = core->joined && core->up.count;
+    bool more = heard && core_hyphae_hand_over(core, true), votes = heard && has_vote(core);
+    if ((more || votes) && !late) return;
+    if (more || votes)
+        MYCO_WARN(core->env->log, "hypha", "left without handing everything over",
+            "primaries=%u vote=%s", core_hyphae_primary_count(core), votes ? "yes" : "no");
     say_goodbye(core);
 }
 

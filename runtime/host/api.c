@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "host/node.h"
 
+#define FLUSH_MS 5000
+
 /* ── waiting ── a result and a condition on the caller's stack */
 
 void node_wait_init(pthread_cond_t *cond)
@@ -176,17 +178,46 @@ static void run_policy(struct myco *node, const struct op *op)
     myco_core_submit(node->core, MYCO_COMMAND_POLICY, &body, op->timeout_ms, op->cb, op->data);
 }
 
+/* The bus says when all have heard, or when it closes; that may be after the deadline. */
 struct flush {
-    myco_result_cb cb;
+    struct myco *node;
+    struct myco_timer timer;
+    myco_result_cb cb; /* NULL: it was told that it took too long */
     void *data;
 };
+
+static void flush_late(void *data)
+{
+    struct flush *flush = data;
+    struct myco_result result = {
+        .status = MYCO_ETIMEDOUT, .message = "not every node has confirmed it in time"};
+    flush->cb(&result, flush->data);
+    flush->cb = NULL;
+}
 
 static void flushed(void *data)
 {
     struct flush *flush = data;
-    struct myco_result result = {.message = ""};
-    flush->cb(&result, flush->data);
+    bool closing = flush->node->closing;
+    struct myco_result result = {
+        .status = closing ? MYCO_ECLOSED : 0, .message = closing ? "the node closes" : ""};
+    myco_timer_stop(&flush->timer);
+    if (flush->cb) flush->cb(&result, flush->data);
     myco_free(flush);
+}
+
+static void run_flush(struct myco *node, const struct op *op)
+{
+    struct flush *flush = myco_alloc(sizeof *flush);
+    flush->node = node;
+    flush->cb = op->cb;
+    flush->data = op->data;
+    unsigned timeout_ms = op->timeout_ms             ? op->timeout_ms
+                          : node->options.timeout_ms ? node->options.timeout_ms
+                                                     : FLUSH_MS;
+    myco_timer_init(&flush->timer, myco_uv_env(node->env), flush_late, flush);
+    myco_timer_start(&flush->timer, timeout_ms, 0);
+    myco_bus_flush(myco_core_bus(node->core), flushed, flush);
 }
 
 static void run_inspect(struct myco *node, const struct op *op)
@@ -206,7 +237,6 @@ static void run_op(struct myco *node, struct node_post *post, bool closed)
 {
     struct op *op = MYCO_CONTAINER(post, struct op, post);
     struct myco_core *core = node->core;
-    struct flush *flush;
     if (closed || !core || node->closing) {
         answer(op, MYCO_ECLOSED, "the node closes", myco_bytes(NULL, 0));
         myco_free(op);
@@ -233,11 +263,7 @@ static void run_op(struct myco *node, struct node_post *post, bool closed)
         myco_core_request(core, op->key, op->value, op->timeout_ms, op->cb, op->data);
         break;
     case OP_INSPECT: run_inspect(node, op); break;
-    case OP_FLUSH:
-        flush = myco_alloc(sizeof *flush);
-        *flush = (struct flush){op->cb, op->data};
-        myco_bus_flush(myco_core_bus(core), flushed, flush);
-        break;
+    case OP_FLUSH: run_flush(node, op); break;
     }
     myco_free(op);
 }

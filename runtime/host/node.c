@@ -2,6 +2,7 @@
  * posted to it. */
 #include "host/node.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,24 @@ static int open_store(struct myco *node, struct myco_err *err)
     return 0;
 }
 
+/* Asked without the loop, which may be the host's: nothing of its may run inside of our call. */
+static bool is_taken(const struct myco_addr *addr)
+{
+    struct sockaddr_storage address;
+    int one = 1;
+    myco_addr_to_sockaddr(addr, &address);
+    socklen_t size =
+        address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false; /* listening will say what is wrong */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    int rc = bind(fd, (struct sockaddr *)&address, size);
+    if (rc == 0) rc = listen(fd, 1);
+    bool taken = rc != 0 && errno == EADDRINUSE;
+    close(fd);
+    return taken;
+}
+
 /* Peers reach one port by TCP and UDP: where any free one will do, try until one is free in
  * both. */
 static int open_sockets(struct myco *node, struct myco_addr *bound, struct myco_err *err)
@@ -218,15 +237,7 @@ static int open_sockets(struct myco *node, struct myco_addr *bound, struct myco_
                     node->disk, myco_uv_env(node->env), node->cluster, &node->identity, err);
         }
         if (rc) return myco_err_wrap(err, "data %s", node->data);
-        uv_tcp_t probe; /* is the same port free for TCP? */
-        struct sockaddr_storage address;
-        myco_addr_to_sockaddr(bound, &address);
-        rc = uv_tcp_init(node->loop, &probe);
-        if (rc == 0) rc = uv_tcp_bind(&probe, (struct sockaddr *)&address, 0);
-        if (rc == 0) rc = uv_listen((uv_stream_t *)&probe, 1, NULL);
-        uv_close((uv_handle_t *)&probe, NULL);
-        uv_run(node->loop, UV_RUN_NOWAIT);
-        if (rc != UV_EADDRINUSE || wanted.port) return 0;
+        if (wanted.port || !is_taken(bound)) return 0;
         myco_uv_env_close(node->env, NULL, NULL);
         node->env = NULL;
     }

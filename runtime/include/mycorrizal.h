@@ -302,7 +302,7 @@ MYCO_API int myco_publish(struct myco *node, const char *subject, struct myco_sl
  * ETIMEDOUT. */
 MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice request,
     unsigned timeout_ms, myco_result_cb cb, void *data);
-/* Waits until all connected nodes know this node's subscriptions. */
+/* Waits until all connected nodes know this node's subscriptions; ETIMEDOUT. */
 MYCO_API int myco_flush_async(
     struct myco *node, unsigned timeout_ms, myco_result_cb cb, void *data);
 MYCO_API int myco_flush(struct myco *node, struct myco_err *err);

@@ -8,7 +8,7 @@
  *     check NAME FROM TO           → right N
  *     sum NAME                     → sum COUNT CHECKSUM
  *     hyphae                       → hyphae HELD UNSAVED THIN
- *     primaries NODE, metric NAME, leaders, persist EVERY_MS, close */
+ *     primaries NODE, metric NAME, leaders, flush MS, persist EVERY_MS, close */
 #ifndef MYCO_TEST_NODE_KIT_H
 #define MYCO_TEST_NODE_KIT_H
 
@@ -394,6 +394,25 @@ static inline void node_persist(struct myco *node, const char *every_ms)
     printf(rc ? "error %s\n" : "ok\n", got.message);
 }
 
+static inline void node_silence(const struct myco_msg *msg, void *data)
+{
+    (void)msg, (void)data;
+}
+
+static inline void node_flush(struct myco *node, unsigned timeout_ms)
+{
+    struct kit_result got = {0};
+    struct myco_sub *sub;
+    uint64_t before = kit_now_ms();
+    if (myco_subscribe(node, "news", NULL, node_silence, NULL, &sub, NULL) ||
+        myco_flush_async(node, timeout_ms, kit_done, &got))
+        return;
+    kit_result_wait(&got);
+    myco_unsubscribe(sub, NULL, NULL);
+    printf(
+        "flushed %s %d %s\n", myco_errname(got.status), (int)(kit_now_ms() - before), got.message);
+}
+
 static inline bool node_obey(struct myco *node, char *line)
 {
     char word[16] = "", name[64] = "", rest[128] = "";
@@ -414,6 +433,8 @@ static inline bool node_obey(struct myco *node, char *line)
         node_metric(node, name);
     else if (strcmp(word, "leaders") == 0)
         node_leaders(node);
+    else if (strcmp(word, "flush") == 0)
+        node_flush(node, (unsigned)atoi(name));
     else if (strcmp(word, "persist") == 0)
         node_persist(node, name);
     else if (!(septum = node_septum(node, name)))

@@ -10,9 +10,12 @@ static unsigned closed;
 
 /* ── running the loop until something holds ── */
 
+static unsigned ticks;
+
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
+    ticks++;
 }
 
 static bool run_until(bool (*holds)(void *data), void *data)
@@ -153,14 +156,18 @@ int main(void)
 {
     struct myco_options options;
     char path[160];
+    uv_timer_t due;
     uv_loop_init(&loop);
+    uv_timer_init(&loop, &due);
+    uv_timer_start(&due, on_tick, 0, 0);
     for (int i = 0; i < 2; i++) {
         kit_options(&options, kit_names[i], path);
         options.expect = 2;
         options.join = i ? myco_listen(nodes[0]) : NULL;
         if (myco_open_uv(&nodes[i], &loop, &options, &err)) bail_out("open: %s", err.message);
     }
-    ok(!myco_ready(nodes[0]), "nothing runs before the loop does");
+    ok(!myco_ready(nodes[0]) && ticks == 0, "nothing runs before the loop does");
+    uv_close((uv_handle_t *)&due, NULL);
     ok(run_until(both_ready, NULL), "two nodes on one loop are a cluster");
     test_calls();
     test_thread();

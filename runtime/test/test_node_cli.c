@@ -217,7 +217,12 @@ static void test_second_signal(void)
     proc_await(&trio.of[0], "ok");
     proc_tell(&trio.of[0], "fill s 0 50");
     proc_await(&trio.of[0], "filled ");
-    for (int i = 0; i < KIT_NODES; i++) kill(trio.of[i].pid, SIGSTOP);
+    for (int i = 1; i < KIT_NODES; i++) kill(trio.of[i].pid, SIGSTOP);
+    proc_tell(&trio.of[0], "flush 300");
+    const char *flushed = proc_await(&trio.of[0], "flushed ");
+    ok(strncmp(flushed, "ETIMEDOUT ", 10) == 0 && atoi(flushed + 10) < 2000,
+        "a flush waits for who hangs no longer than it may: %s", flushed);
+    kill(trio.of[0].pid, SIGSTOP);
     int status = 0, signals = 0;
     uint64_t before = kit_now_ms();
     while (!waitpid(proc.pid, &status, WNOHANG) && kit_now_ms() - before < KIT_WAIT_MS) {

@@ -70,9 +70,11 @@ describe("the admin server", function()
     local looping <close> = connect()
     local other <close> = connect()
     local runaway = task.spawn(function()
-      return looping:request({ op = "eval", code = "while true do end", limit = 0.3 })
+      return looping:request({ op = "eval", code = "_G.node.spec_loops = true while true do end", limit = 0.3 })
     end)
-    task.sleep("20ms")
+    helper.wait_until("the loop", 5, function()
+      return assert(other:request({ op = "eval", code = "rawget(node, 'spec_loops')" })).text == "true"
+    end)
     assert.equal("4", assert(other:request({ op = "eval", code = "2 + 2" })).text)
     local reply, message, code = runaway:join()
     assert.is_nil(reply)
@@ -89,16 +91,17 @@ describe("the admin server", function()
   it("ends what a client asked for when the client goes away", function()
     local connected <close> = connect()
     local asked = task.spawn(function()
-      return connected:request({ op = "eval", code = "SPEC_ENDED = false local _ <close> = setmetatable({}, "
+      return connected:request({ op = "eval", code = "_G.node.spec_ended = false local _ <close> = setmetatable({}, "
         .. "{__close = function() _G.node.spec_ended = true end}) task.sleep(60)" })
     end)
-    task.sleep("30ms")
+    local other <close> = connect()
+    local function ended(text)
+      return assert(other:request({ op = "eval", code = "rawget(node, 'spec_ended')" })).text == text
+    end
+    helper.wait_until("the beginning", 5, function() return ended("false") end)
     connected:close()
     asked:join()
-    local other <close> = connect()
-    helper.wait_until("the end", 5, function()
-      return assert(other:request({ op = "eval", code = "rawget(node, 'spec_ended')" })).text == "true"
-    end)
+    helper.wait_until("the end", 5, function() return ended("true") end)
   end)
 
   it("does not let an evaluation end the node", function()
@@ -154,13 +157,15 @@ describe("the admin server", function()
   it("bounds connections", function()
     local many = {}
     for i = 1, 70 do many[i] = stream.connect(node.socket) end
-    task.sleep("50ms")
-    local refused = 0
-    for i = 1, 70 do
-      if many[i].ended or #many[i].unread > 0 then refused = refused + 1 end
-      many[i]:close()
+    local function refused()
+      local count = 0
+      for i = 1, 70 do
+        if many[i].ended or #many[i].unread > 0 then count = count + 1 end
+      end
+      return count
     end
-    assert.is_true(refused >= 6, "refused: " .. refused)
+    helper.wait_until("connections beyond the limit to be refused", 5, function() return refused() >= 6 end)
+    for i = 1, 70 do many[i]:close() end
     helper.wait_until("room", 5, function()
       local connected = client.connect(node.socket)
       local reply = connected and connected:request({ op = "hello" })

@@ -68,8 +68,11 @@ describe("the cytoplasm", function()
       seen = seen + 1
       subscription:unsubscribe()
     end))
+    local after = false
+    local _ <close> = assert(cytoplasm:subscribe("after", function() after = true end))
     for _ = 1, 5 do cytoplasm:publish("once", "x") end
-    task.sleep("20ms")
+    cytoplasm:publish("after", "x") -- delivered in order: what was to come has come
+    helper.wait_until("what was published last", 5, function() return after end)
     assert.equal(1, seen)
     subscription:unsubscribe()
   end)

@@ -52,9 +52,13 @@ describe("a node opened from Lua", function()
 
   it("ends calls under way when it closes", function()
     local node = helper.open_node(folder)
-    assert(node.cytoplasm:subscribe("slow", function() task.sleep(1) end))
+    local began = false
+    assert(node.cytoplasm:subscribe("slow", function()
+      began = true
+      task.sleep(1)
+    end))
     local asking = task.spawn(function() return node.cytoplasm:request("slow", "x", { timeout = 30 }) end)
-    task.sleep("20ms")
+    helper.wait_until("the request to be under way", 5, function() return began end)
     node:close()
     local answer, message = asking:join()
     assert.is_nil(answer)

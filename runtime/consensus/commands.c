@@ -98,6 +98,11 @@ static void dispatch(struct myco_commands *commands, struct pending *pending)
 int myco_commands_submit(struct myco_commands *commands, uint8_t kind, struct myco_buf *body,
     uint64_t timeout_ms, myco_command_cb cb, void *data)
 {
+    const struct myco_state *state = commands->events.state;
+    if (state && !myco_state_feature(state, myco_command_feature(kind))) {
+        myco_buf_free(body);
+        return MYCO_EVERSION;
+    }
     uint64_t oldest = myco_list_empty(&commands->pending)
                           ? commands->sequence + 1
                           : MYCO_CONTAINER(commands->pending.next, struct pending, link)->sequence;
@@ -157,6 +162,35 @@ static void tick(void *data)
     }
 }
 
+static void refused(struct myco_commands *commands, uint64_t from, struct myco_slice payload)
+{
+    struct myco_reader in = myco_reader(payload.data, payload.size);
+    uint64_t sequence = myco_read_u64(&in);
+    if (!myco_read_left(&in)) {
+        if (commands->log && myco_rlog_leader(commands->log) != from)
+            myco_commands_leader_changed(commands);
+        return;
+    }
+    struct myco_command_result result = {.status = (int32_t)myco_read_u32(&in)};
+    myco_read_str(&in, result.message, sizeof result.message);
+    struct myco_command_head head = {
+        .node = commands->self, .generation = commands->generation, .sequence = sequence};
+    if (!in.bad && result.status == MYCO_EVERSION) myco_commands_applied(commands, &head, &result);
+}
+
+/* u64 sequence; then, when asking again is of no use, i32 status and the reason */
+static void refuse(
+    struct myco_commands *commands, uint64_t to, uint64_t sequence, const struct myco_err *err)
+{
+    struct myco_buf out = {0};
+    myco_buf_u64(&out, sequence);
+    if (err) {
+        myco_buf_u32(&out, (uint32_t)err->code);
+        myco_buf_str(&out, err->message);
+    }
+    commands->events.send(to, MYCO_MESSAGE_SUBMIT_REFUSED, &out, commands->events.data);
+}
+
 /* As leader: the command of another node. It learns the outcome when it applies it, or asks
  * again. */
 void myco_commands_receive(
@@ -164,15 +198,19 @@ void myco_commands_receive(
 {
     struct myco_command_head head;
     if (type == MYCO_MESSAGE_SUBMIT_REFUSED) {
-        if (commands->log && myco_rlog_leader(commands->log) != from)
-            myco_commands_leader_changed(commands);
+        refused(commands, from, payload);
         return;
     }
     if (!myco_command_peek(payload, &head) || head.node != from || !commands->log) return;
-    if (myco_rlog_submit(commands->log, payload) == 0) return;
-    struct myco_buf out = {0};
-    myco_buf_u64(&out, head.sequence);
-    commands->events.send(from, MYCO_MESSAGE_SUBMIT_REFUSED, &out, commands->events.data);
+    struct myco_err err = {0};
+    const struct myco_state *state = commands->events.state;
+    if (myco_rlog_is_leader(commands->log) && state && myco_state_admits(state, payload, &err)) {
+        MYCO_WARN(commands->env->log, "nodosum", "a command is refused",
+            "node=%016llx kind=%u reason=\"%s\"", (unsigned long long)from, head.kind, err.message);
+        refuse(commands, from, head.sequence, &err);
+    } else if (myco_rlog_submit(commands->log, payload)) {
+        refuse(commands, from, head.sequence, NULL);
+    }
 }
 
 size_t myco_commands_pending(const struct myco_commands *commands)

@@ -16,13 +16,15 @@ struct myco_commands_events {
     /* SUBMIT, SUBMIT_REFUSED; takes. */
     void (*send)(uint64_t to, uint8_t type, struct myco_buf *payload, void *data);
     void *data;
+    const struct myco_state *state; /* says which commands may be logged; NULL: all */
 };
 
 struct myco_commands *myco_commands_new(struct myco_env *env, uint64_t self, uint64_t generation,
     const struct myco_commands_events *events);
 void myco_commands_free(struct myco_commands *commands); /* what is pending ends with ECLOSED */
 void myco_commands_start(struct myco_commands *commands, struct myco_rlog *log);
-/* `body` is taken. EFULL: too many pending (then cb does not run). cb may be NULL. */
+/* `body` is taken. EFULL: too many pending; EVERSION: its feature
+ * is not active yet (then cb does not run). cb may be NULL. */
 int myco_commands_submit(struct myco_commands *commands, uint8_t kind, struct myco_buf *body,
     uint64_t timeout_ms, myco_command_cb cb, void *data);
 void myco_commands_applied(struct myco_commands *commands, const struct myco_command_head *head,

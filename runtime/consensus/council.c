@@ -211,5 +211,6 @@ static void sit(void *data)
     urgent |= myco__council_elect(council);
     if (urgent) return;
     if (myco__council_place(council)) return;
+    if (myco__council_features(council)) return;
     myco__council_voters(council);
 }

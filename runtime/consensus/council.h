@@ -23,6 +23,9 @@ struct myco_council_options {
     unsigned unresponsive_ms; /* a live node that renews no lease for so long loses what it holds;
                                  0: 3,000 */
     unsigned forget_ms;       /* a voter that is dead for so long leaves the group; 0: 30,000 */
+    /* What a peer announced in the handshake, in that generation; 0: not known. NULL: never. */
+    uint64_t (*peer_features)(uint64_t node, uint64_t generation, void *data);
+    void *data;
 };
 
 struct myco_council *myco_council_new(const struct myco_council_options *options);
@@ -68,5 +71,6 @@ bool myco__council_elect(struct myco_council *council);
 bool myco__council_sets(struct myco_council *council);
 bool myco__council_place(struct myco_council *council);
 bool myco__council_voters(struct myco_council *council);
+bool myco__council_features(struct myco_council *council);
 
 #endif

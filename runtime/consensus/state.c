@@ -13,6 +13,7 @@ struct myco_state *myco_state_new(const struct myco_state_events *events)
 {
     struct myco_state *state = myco_alloc(sizeof *state);
     state->events = *events;
+    state->features_own = myco_features_own();
     state->next_septum = 1;
     return state;
 }
@@ -26,6 +27,7 @@ static void free_policies(struct myco_policy_record *record)
 void myco__state_clear(struct myco_state *state)
 {
     struct myco_state_events events = state->events;
+    uint64_t own = state->features_own;
     MYCO_MAP_EACH (struct myco_member_record, member, &state->members) myco_free(member);
     myco_map_free(&state->members);
     for (uint32_t i = 0; i < state->election_count; i++) {
@@ -41,6 +43,7 @@ void myco__state_clear(struct myco_state *state)
     myco_free(state->septa);
     memset(state, 0, sizeof *state);
     state->events = events;
+    state->features_own = own;
     state->next_septum = 1;
 }
 

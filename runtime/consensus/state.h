@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "consensus/policy.h"
 #include "store/hypha.h"
+#include "wire/feature.h"
 
 #define MYCO_STATE_NAME_MAX              63
 #define MYCO_LABELS_MAX                  255
@@ -23,26 +24,29 @@
 #define MYCO_POLICY_SIZE_MAX             (64 * 1024)
 #define MYCO_EPOCH(incarnation, counter) ((uint64_t)(incarnation) << 48 | (counter))
 
-/* X(symbol, number) — numbers are for ever. An unknown one halts the node: it is of a newer
- * version. */
+/* X(symbol, number, feature) — numbers are for ever. An unknown one halts the node: it is of a
+ * newer version. So one of a feature (wire/feature.h; NONE: all versions know it) is logged only
+ * while the feature is active; submitting it before gives EVERSION. */
 #define MYCO_COMMANDS(X)                                                                           \
-    X(INIT, 1)      /* a cluster is born: anew, or from the definitions of a manifest */           \
-    X(JOIN, 2)      /* a member, or its new generation */                                          \
-    X(LEAVE, 3)     /* a member went on purpose */                                                 \
-    X(CAMPAIGN, 4)  /* stands for an election */                                                   \
-    X(RESIGN, 5)    /* withdraws, and gives it up when it holds it */                              \
-    X(GRANT, 6)     /* the leader's word: who holds an election now */                             \
-    X(SEPTUM, 7)    /* creates a septum */                                                         \
-    X(PLACE, 8)     /* targets of hyphae */                                                        \
-    X(SETS, 9)      /* changes of in-sync sets, each a compare-and-set */                          \
-    X(POLICY, 10)   /* a new version of a policy */                                                \
-    X(ROLLBACK, 11) /* back to the version before */                                               \
-    X(WANT, 13)     /* the leader's wish: a live holder shall hand over to another */              \
-    X(BARRIER, 15)  /* nothing: who sent it knows, when it is applied, what was agreed before */   \
-    X(RELEASE, 14)  /* the holder gives up what it leads, and stays a candidate */
+    X(INIT, 1, NONE)      /* a cluster is born: anew, or from the definitions of a manifest */     \
+    X(JOIN, 2, NONE)      /* a member, or its new generation */                                    \
+    X(LEAVE, 3, NONE)     /* a member went on purpose */                                           \
+    X(CAMPAIGN, 4, NONE)  /* stands for an election */                                             \
+    X(RESIGN, 5, NONE)    /* withdraws, and gives it up when it holds it */                        \
+    X(GRANT, 6, NONE)     /* the leader's word: who holds an election now */                       \
+    X(SEPTUM, 7, NONE)    /* creates a septum */                                                   \
+    X(PLACE, 8, NONE)     /* targets of hyphae */                                                  \
+    X(SETS, 9, NONE)      /* changes of in-sync sets, each a compare-and-set */                    \
+    X(POLICY, 10, NONE)   /* a new version of a policy */                                          \
+    X(ROLLBACK, 11, NONE) /* back to the version before */                                         \
+    X(WANT, 13, NONE)     /* the leader's wish: a live holder shall hand over to another */        \
+    X(BARRIER, 15,                                                                                 \
+        NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
+    X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
+    X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */
 
 enum myco_command_kind {
-#define X(symbol, number) MYCO_COMMAND_##symbol = number,
+#define X(symbol, number, feature) MYCO_COMMAND_##symbol = number,
     MYCO_COMMANDS(X)
 #undef X
 };
@@ -53,6 +57,9 @@ struct myco_member_record {
     char labels[MYCO_LABELS_MAX + 1];
     struct myco_addr addr;
     bool left;
+    /* Of this generation. Known for certain, and alike on all nodes, once FEATURES is active; until
+     * then 0 may also mean that it came by a snapshot of the previous version. */
+    uint64_t features;
     uint64_t seen_top; /* the highest sequence seen */
     uint64_t seen_bits[MYCO_SEEN_WINDOW /
                        64]; /* bit (sequence % window), for the window up to the highest */
@@ -116,6 +123,7 @@ struct myco_state_events {
     void (*on_hypha)(struct myco_septum_record *septum, uint32_t hypha, void *data);
     void (*on_policy)(int kind, const struct myco_policy_version *version, void *data);
     void *data;
+    void (*on_features)(uint64_t active, void *data);
 };
 
 struct myco_state {
@@ -125,6 +133,9 @@ struct myco_state {
     char cluster_name[MYCO_STATE_NAME_MAX + 1];
     uint64_t epoch_counter;
     uint64_t next_septum;
+    uint64_t features_active;   /* for ever */
+    uint64_t features_own;      /* not replicated: of this node */
+    uint64_t features_proposed; /* not replicated: by this node, not applied yet */
     uint64_t restored_from_epoch, restored_from_sequence; /* the manifest that from_store means */
     struct myco_map members;                              /* id → struct myco_member_record */
     struct myco_election_record **elections;              /* sorted by name */
@@ -152,6 +163,16 @@ struct myco_command_head {
     uint64_t node, generation, sequence;
 };
 bool myco_command_peek(struct myco_slice command, struct myco_command_head *head);
+
+/* Is it active: may commands that need it be logged, and does the snapshot hold what it keeps?
+ * NONE: yes. */
+bool myco_state_feature(const struct myco_state *state, enum myco_feature feature);
+/* That the command needs; NONE for unknown ones too. */
+enum myco_feature myco_command_feature(uint8_t kind);
+/* May it be logged now? 0; EVERSION with the reason: its feature is not active yet, or it is the
+ * JOIN of a node without an active one. */
+int myco_state_admits(
+    const struct myco_state *state, struct myco_slice command, struct myco_err *err);
 
 /* Applies. Returns 0, or EVERSION for a command that this version does not know (then the node must
  * halt: nothing was changed). A command that was applied before gives status EEXISTS and changes
@@ -209,6 +230,10 @@ void myco_command_begin(
 /* epoch, sequence: of the manifest whose definitions are taken over; 0 and empty: a new cluster. */
 void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name, uint32_t lease_ms,
     uint64_t incarnation, uint64_t epoch, uint64_t sequence, struct myco_slice definitions);
+/* features: to be active, of all of these members; then each member by the other. */
+void myco_command_features(struct myco_buf *out, uint64_t features);
+void myco_command_features_member(
+    struct myco_buf *out, uint64_t id, uint64_t generation, uint64_t features);
 /* clean: the node's disk holds everything that it had acknowledged in its former generation. */
 void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean);
 /* CAMPAIGN, RESIGN: of the sender. */

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "consensus/state.h"
+#include "consensus/state_internal.h"
 
 /* ── writing ── u8 kind, u64 node, generation, sequence, then the body */
 
@@ -35,6 +35,7 @@ void myco_command_join(struct myco_buf *out, const struct myco_member_record *me
     myco_buf_str(out, member->labels);
     myco_buf_addr(out, &member->addr);
     myco_buf_u8(out, clean);
+    if (member->features) myco_buf_u64(out, member->features);
 }
 
 void myco_command_name(struct myco_buf *out, const char *name)
@@ -144,15 +145,7 @@ bool myco_command_peek(struct myco_slice command, struct myco_command_head *head
 
 /* ── applying ── */
 
-struct apply {
-    struct myco_state *state;
-    struct myco_command_head head;
-    struct myco_member_record *sender; /* NULL: not a member */
-    struct myco_reader in;
-    struct myco_command_result *result;
-};
-
-static int refuse(struct apply *apply, int status, const char *message)
+int myco__refuse(struct myco__apply *apply, int status, const char *message)
 {
     apply->result->status = status;
     myco_text_copy(apply->result->message, sizeof apply->result->message, message);
@@ -194,7 +187,7 @@ static void vacate(struct myco_state *state, uint64_t node, bool withdraw)
     }
 }
 
-static int apply_join(struct apply *apply)
+static int apply_join(struct myco__apply *apply)
 {
     struct myco_state *state = apply->state;
     struct myco_member_record record = {
@@ -203,11 +196,13 @@ static int apply_join(struct apply *apply)
     myco_read_str(&apply->in, record.labels, sizeof record.labels);
     record.addr = myco_read_addr(&apply->in);
     bool clean = myco_read_u8(&apply->in) == 1;
+    if (myco_read_left(&apply->in)) record.features = myco_read_u64(&apply->in);
     if (apply->in.bad || !record.id || !myco__state_name_ok(record.name))
-        return refuse(apply, MYCO_EINVAL, "malformed");
+        return myco__refuse(apply, MYCO_EINVAL, "malformed");
+    if (state->features_active & ~record.features) return myco__refuse_older(apply, &record);
     struct myco_member_record *member = apply->sender;
     if (member && member->generation > record.generation)
-        return refuse(apply, MYCO_EDENIED,
+        return myco__refuse(apply, MYCO_EDENIED,
             "a newer generation of this node is registered: is its data folder a copy?");
     if (!member) {
         member = myco_alloc(sizeof *member);
@@ -225,9 +220,9 @@ static int apply_join(struct apply *apply)
     return 0;
 }
 
-static int apply_leave(struct apply *apply)
+static int apply_leave(struct myco__apply *apply)
 {
-    if (!apply->sender) return refuse(apply, MYCO_ENOTFOUND, "not a member");
+    if (!apply->sender) return myco__refuse(apply, MYCO_ENOTFOUND, "not a member");
     apply->sender->left = true;
     vacate(apply->state, apply->head.node, true);
     myco__sets_left(apply->state, apply->head.node);
@@ -242,16 +237,17 @@ static uint32_t candidate_place(const struct myco_election_record *election, uin
     return at;
 }
 
-static int apply_campaign(struct apply *apply, bool stand)
+static int apply_campaign(struct myco__apply *apply, bool stand)
 {
     char name[MYCO_STATE_NAME_MAX + 1];
     myco_read_str(&apply->in, name, sizeof name);
     if (apply->in.bad || !myco__state_name_ok(name))
-        return refuse(apply, MYCO_EINVAL,
+        return myco__refuse(apply, MYCO_EINVAL,
             "the name of an election is 1 to 63 printable characters without spaces");
-    if (!apply->sender || apply->sender->left) return refuse(apply, MYCO_EDENIED, "not a member");
+    if (!apply->sender || apply->sender->left)
+        return myco__refuse(apply, MYCO_EDENIED, "not a member");
     struct myco_election_record *election = myco__state_election_make(apply->state, name);
-    if (!election) return refuse(apply, MYCO_ETOOBIG, "too many elections");
+    if (!election) return myco__refuse(apply, MYCO_ETOOBIG, "too many elections");
     uint64_t node = apply->head.node;
     uint32_t at = candidate_place(election, node);
     bool there = at < election->candidate_count && election->candidates[at] == node;
@@ -272,22 +268,23 @@ static int apply_campaign(struct apply *apply, bool stand)
     return 0;
 }
 
-static int apply_grant(struct apply *apply)
+static int apply_grant(struct myco__apply *apply)
 {
     char name[MYCO_STATE_NAME_MAX + 1];
     myco_read_str(&apply->in, name, sizeof name);
     uint64_t node = myco_read_u64(&apply->in), generation = myco_read_u64(&apply->in);
     uint64_t before = myco_read_u64(&apply->in);
-    if (apply->in.bad || !myco__state_name_ok(name)) return refuse(apply, MYCO_EINVAL, "malformed");
+    if (apply->in.bad || !myco__state_name_ok(name))
+        return myco__refuse(apply, MYCO_EINVAL, "malformed");
     struct myco_election_record *election = myco__state_election_make(apply->state, name);
-    if (!election) return refuse(apply, MYCO_ETOOBIG, "too many elections");
+    if (!election) return myco__refuse(apply, MYCO_ETOOBIG, "too many elections");
     const struct myco_member_record *member = myco_state_member(apply->state, node);
-    if (election->epoch != before) return refuse(apply, MYCO_ECONFLICT, "the epoch moved on");
+    if (election->epoch != before) return myco__refuse(apply, MYCO_ECONFLICT, "the epoch moved on");
     if (!node) {
         election->holder = election->holder_generation = 0;
     } else {
         if (!member || member->left || member->generation != generation)
-            return refuse(apply, MYCO_ECONFLICT, "not a member of this generation");
+            return myco__refuse(apply, MYCO_ECONFLICT, "not a member of this generation");
         election->holder = node;
         election->holder_generation = generation;
         election->epoch = apply->result->value = myco__state_next_epoch(apply->state);
@@ -297,29 +294,29 @@ static int apply_grant(struct apply *apply)
     return 0;
 }
 
-static int apply_want(struct apply *apply)
+static int apply_want(struct myco__apply *apply)
 {
     char name[MYCO_STATE_NAME_MAX + 1];
     myco_read_str(&apply->in, name, sizeof name);
     uint64_t node = myco_read_u64(&apply->in);
     if (apply->in.bad || !myco_state_election(apply->state, name))
-        return refuse(apply, MYCO_ENOTFOUND, "no such election");
+        return myco__refuse(apply, MYCO_ENOTFOUND, "no such election");
     struct myco_election_record *election = myco__state_election_make(apply->state, name);
     election->wanted = node == election->holder ? 0 : node;
     tell_election(apply->state, election);
     return 0;
 }
 
-static int apply_release(struct apply *apply)
+static int apply_release(struct myco__apply *apply)
 {
     char name[MYCO_STATE_NAME_MAX + 1];
     myco_read_str(&apply->in, name, sizeof name);
     uint64_t epoch = myco_read_u64(&apply->in);
     if (apply->in.bad || !myco_state_election(apply->state, name))
-        return refuse(apply, MYCO_ENOTFOUND, "no such election");
+        return myco__refuse(apply, MYCO_ENOTFOUND, "no such election");
     struct myco_election_record *election = myco__state_election_make(apply->state, name);
     if (election->holder != apply->head.node || election->epoch != epoch)
-        return refuse(apply, MYCO_ECONFLICT, "not its holder");
+        return myco__refuse(apply, MYCO_ECONFLICT, "not its holder");
     election->holder = election->holder_generation = 0;
     tell_election(apply->state, election);
     return 0;
@@ -330,21 +327,21 @@ static bool same_shape(const struct myco_septum_options *a, const struct myco_se
     return a->kind == b->kind && a->hyphae == b->hyphae;
 }
 
-static int apply_septum(struct apply *apply)
+static int apply_septum(struct myco__apply *apply)
 {
     char name[MYCO_STATE_NAME_MAX + 1];
     struct myco_septum_options options;
     myco_read_str(&apply->in, name, sizeof name);
     myco__state_read_options(&apply->in, &options);
     if (apply->in.bad || !myco__state_name_ok(name))
-        return refuse(apply, MYCO_EINVAL,
+        return myco__refuse(apply, MYCO_EINVAL,
             "the name of a septum is 1 to 63 printable characters without spaces or '/'");
     struct myco_septum_record *septum = myco_state_septum_named(apply->state, name);
     if (septum && !same_shape(&septum->options, &options))
-        return refuse(apply, MYCO_EEXISTS, "it exists with another kind or number of hyphae");
+        return myco__refuse(apply, MYCO_EEXISTS, "it exists with another kind or number of hyphae");
     if (!septum) {
         if (apply->state->septum_count >= MYCO_SEPTA_MAX)
-            return refuse(apply, MYCO_ETOOBIG, "too many septa");
+            return myco__refuse(apply, MYCO_ETOOBIG, "too many septa");
         septum = myco__state_septum_add(apply->state, name, &options);
         if (apply->state->events.on_septum)
             apply->state->events.on_septum(septum, apply->state->events.data);
@@ -353,7 +350,7 @@ static int apply_septum(struct apply *apply)
     return 0;
 }
 
-static int apply_policy(struct apply *apply)
+static int apply_policy(struct myco__apply *apply)
 {
     char kind_name[32], name[MYCO_STATE_NAME_MAX + 1], author[MYCO_STATE_NAME_MAX + 1];
     myco_read_str(&apply->in, kind_name, sizeof kind_name);
@@ -362,9 +359,10 @@ static int apply_policy(struct apply *apply)
     uint64_t time_ms = myco_read_u64(&apply->in);
     struct myco_slice source = myco_read_slice(&apply->in);
     int kind = myco_policy_kind_from_name(myco_str(kind_name));
-    if (apply->in.bad || kind < 0) return refuse(apply, MYCO_EINVAL, "unknown kind of policy");
+    if (apply->in.bad || kind < 0)
+        return myco__refuse(apply, MYCO_EINVAL, "unknown kind of policy");
     if (source.size > MYCO_POLICY_SIZE_MAX)
-        return refuse(apply, MYCO_ETOOBIG, "a policy is at most 64 KiB");
+        return myco__refuse(apply, MYCO_ETOOBIG, "a policy is at most 64 KiB");
     struct myco_policy_version version = {.version = ++apply->state->policies[kind].next_version,
         .time_ms = time_ms,
         .source_size = source.size};
@@ -379,15 +377,16 @@ static int apply_policy(struct apply *apply)
     return 0;
 }
 
-static int apply_rollback(struct apply *apply)
+static int apply_rollback(struct myco__apply *apply)
 {
     char kind_name[32];
     myco_read_str(&apply->in, kind_name, sizeof kind_name);
     int kind = myco_policy_kind_from_name(myco_str(kind_name));
-    if (apply->in.bad || kind < 0) return refuse(apply, MYCO_EINVAL, "unknown kind of policy");
+    if (apply->in.bad || kind < 0)
+        return myco__refuse(apply, MYCO_EINVAL, "unknown kind of policy");
     struct myco_policy_record *record = &apply->state->policies[kind];
     if (!record->count)
-        return refuse(apply, MYCO_ENOTFOUND,
+        return myco__refuse(apply, MYCO_ENOTFOUND,
             "the built-in policy is in force: there is nothing to go back to");
     myco_free(record->versions[--record->count].source);
     memset(&record->versions[record->count], 0, sizeof record->versions[0]);
@@ -418,7 +417,7 @@ void myco_state_definitions(const struct myco_state *state, struct myco_buf *out
     }
 }
 
-static void restore_septa(struct apply *apply, struct myco_reader *in)
+static void restore_septa(struct myco__apply *apply, struct myco_reader *in)
 {
     struct myco_state *state = apply->state;
     uint64_t next = myco_read_u64(in);
@@ -439,7 +438,7 @@ static void restore_septa(struct apply *apply, struct myco_reader *in)
     state->next_septum = next;
 }
 
-static int apply_init(struct apply *apply)
+static int apply_init(struct myco__apply *apply)
 {
     struct myco_state *state = apply->state;
     uint64_t cluster = myco_read_u64(&apply->in);
@@ -449,8 +448,8 @@ static int apply_init(struct apply *apply)
     uint64_t incarnation = myco_read_u64(&apply->in);
     uint64_t epoch = myco_read_u64(&apply->in), sequence = myco_read_u64(&apply->in);
     struct myco_slice definitions = myco_read_slice(&apply->in);
-    if (apply->in.bad || !cluster) return refuse(apply, MYCO_EINVAL, "malformed");
-    if (state->cluster) return refuse(apply, MYCO_EEXISTS, "the cluster is born already");
+    if (apply->in.bad || !cluster) return myco__refuse(apply, MYCO_EINVAL, "malformed");
+    if (state->cluster) return myco__refuse(apply, MYCO_EEXISTS, "the cluster is born already");
     state->cluster = cluster;
     state->lease_ms = lease_ms;
     state->incarnation = incarnation;
@@ -483,32 +482,22 @@ static bool seen(struct myco_member_record *member, uint64_t sequence)
     return was;
 }
 
-static bool is_known(uint8_t kind)
-{
-    switch (kind) {
-#define X(symbol, number) case number:
-        MYCO_COMMANDS(X)
-#undef X
-        return true;
-    default: return false;
-    }
-}
-
 int myco_state_apply(
     struct myco_state *state, struct myco_slice command, struct myco_command_result *result)
 {
-    struct apply apply = {
+    struct myco__apply apply = {
         .state = state, .in = myco_reader(command.data, command.size), .result = result};
     memset(result, 0, sizeof *result);
-    if (!myco_command_peek(command, &apply.head)) return refuse(&apply, MYCO_EINVAL, "malformed");
-    if (!is_known(apply.head.kind)) return MYCO_EVERSION;
+    if (!myco_command_peek(command, &apply.head))
+        return myco__refuse(&apply, MYCO_EINVAL, "malformed");
+    if (!myco__command_known(state, apply.head.kind)) return MYCO_EVERSION;
     myco_read_bytes(&apply.in, 25);
     apply.sender = myco_map_get(&state->members, apply.head.node);
     if (apply.sender && apply.head.kind != MYCO_COMMAND_JOIN && apply.head.sequence) {
         if (apply.sender->generation != apply.head.generation)
-            return refuse(&apply, MYCO_EDENIED, "sent by a former generation of this node");
+            return myco__refuse(&apply, MYCO_EDENIED, "sent by a former generation of this node");
         if (seen(apply.sender, apply.head.sequence))
-            return refuse(&apply, MYCO_EEXISTS, "applied before");
+            return myco__refuse(&apply, MYCO_EEXISTS, "applied before");
     }
     switch (apply.head.kind) {
     case MYCO_COMMAND_INIT: return apply_init(&apply);
@@ -525,6 +514,7 @@ int myco_state_apply(
     case MYCO_COMMAND_WANT: return apply_want(&apply);
     case MYCO_COMMAND_RELEASE: return apply_release(&apply);
     case MYCO_COMMAND_BARRIER: return 0;
+    case MYCO_COMMAND_FEATURES: return myco__apply_features(&apply);
     default: return MYCO_EVERSION;
     }
 }

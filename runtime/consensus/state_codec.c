@@ -1,5 +1,11 @@
 /* The replicated state as bytes, for snapshots of the log. Version first; everything in a fixed
- * order. */
+ * order.
+ *
+ * Format 1 is that of the version before features. It is written as long as FEATURES is not active,
+ * since a node of that version may have to start from it. Format 2 adds the active features and
+ * those of each member, and ends in sections: what a feature keeps is there while it is active.
+ *
+ *      u32 count, then each: u8 feature, slice */
 #include <string.h>
 
 #include "base/err.h"
@@ -7,9 +13,52 @@
 #include "base/text.h"
 #include "consensus/state.h"
 
-#define STATE_FORMAT 1
+#define STATE_FORMAT_OLD 1
+#define STATE_FORMAT     2
+#define KINDS_OLD        12 /* kinds of policy in format 1 */
 
-static void save_member(struct myco_buf *out, const struct myco_member_record *member)
+/* What features keep. Rows are never reordered: a section is written only while its feature is
+ * active, and loaded by whoever has the feature. */
+struct section {
+    enum myco_feature feature;
+    void (*save)(const struct myco_state *state, struct myco_buf *out);
+    void (*load)(struct myco_state *state, struct myco_reader *in); /* in->bad: malformed */
+};
+static const struct section sections[] = {{MYCO_FEATURE_NONE, NULL, NULL}};
+
+static void save_sections(const struct myco_state *state, struct myco_buf *out)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        count += sections[i].save && myco_state_feature(state, sections[i].feature);
+    myco_buf_u32(out, count);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        if (!sections[i].save || !myco_state_feature(state, sections[i].feature)) continue;
+        struct myco_buf bytes = {0};
+        sections[i].save(state, &bytes);
+        myco_buf_u8(out, (uint8_t)sections[i].feature);
+        myco_buf_slice(out, myco_buf_as_slice(&bytes));
+        myco_buf_free(&bytes);
+    }
+}
+
+static void load_sections(struct myco_state *state, struct myco_reader *in)
+{
+    for (uint32_t count = myco_read_u32(in); count > 0 && !in->bad; count--) {
+        uint8_t feature = myco_read_u8(in);
+        struct myco_slice bytes = myco_read_slice(in);
+        struct myco_reader body = myco_reader(bytes.data, bytes.size);
+        bool known = false;
+        for (size_t i = 0; i < sizeof sections / sizeof *sections && !in->bad; i++) {
+            if (!sections[i].load || sections[i].feature != feature) continue;
+            known = true;
+            sections[i].load(state, &body);
+        }
+        if (!known || !myco_read_done(&body)) in->bad = true;
+    }
+}
+
+static void save_member(struct myco_buf *out, const struct myco_member_record *member, bool old)
 {
     myco_buf_u64(out, member->id);
     myco_buf_u64(out, member->generation);
@@ -19,6 +68,7 @@ static void save_member(struct myco_buf *out, const struct myco_member_record *m
     myco_buf_u8(out, member->left);
     myco_buf_u64(out, member->seen_top);
     for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++) myco_buf_u64(out, member->seen_bits[i]);
+    if (!old) myco_buf_u64(out, member->features);
 }
 
 static void save_election(struct myco_buf *out, const struct myco_election_record *election)
@@ -70,7 +120,10 @@ static void save_policies(struct myco_buf *out, const struct myco_policy_record 
 
 void myco_state_save(const struct myco_state *state, struct myco_buf *out)
 {
-    myco_buf_u32(out, STATE_FORMAT);
+    bool old = !myco_state_feature(state, MYCO_FEATURE_FEATURES);
+    int kinds = old ? KINDS_OLD : MYCO_POLICY_KIND_COUNT;
+    myco_buf_u32(out, old ? STATE_FORMAT_OLD : STATE_FORMAT);
+    if (!old) myco_buf_u64(out, state->features_active);
     myco_buf_u64(out, state->cluster);
     myco_buf_u64(out, state->incarnation);
     myco_buf_u32(out, state->lease_ms);
@@ -79,7 +132,8 @@ void myco_state_save(const struct myco_state *state, struct myco_buf *out)
     myco_buf_u64(out, state->restored_from_epoch);
     myco_buf_u64(out, state->restored_from_sequence);
     myco_buf_u32(out, state->members.count);
-    MYCO_MAP_EACH (struct myco_member_record, member, &state->members) save_member(out, member);
+    MYCO_MAP_EACH (struct myco_member_record, member, &state->members)
+        save_member(out, member, old);
     myco_buf_u32(out, state->election_count);
     for (uint32_t i = 0; i < state->election_count; i++) save_election(out, state->elections[i]);
     myco_buf_u32(out, state->septum_count);
@@ -91,12 +145,12 @@ void myco_state_save(const struct myco_state *state, struct myco_buf *out)
             save_hypha(out, &state->septa[i]->hyphae[h]);
     }
     myco_buf_u64(out, state->next_septum);
-    myco_buf_u32(out, MYCO_POLICY_KIND_COUNT);
-    for (int kind = 0; kind < MYCO_POLICY_KIND_COUNT; kind++)
-        save_policies(out, &state->policies[kind]);
+    myco_buf_u32(out, (uint32_t)kinds);
+    for (int kind = 0; kind < kinds; kind++) save_policies(out, &state->policies[kind]);
+    if (!old) save_sections(state, out);
 }
 
-static void load_member(struct myco_state *state, struct myco_reader *in)
+static void load_member(struct myco_state *state, struct myco_reader *in, bool old)
 {
     struct myco_member_record *member = myco_alloc(sizeof *member);
     member->id = myco_read_u64(in);
@@ -107,6 +161,7 @@ static void load_member(struct myco_state *state, struct myco_reader *in)
     member->left = myco_read_u8(in);
     member->seen_top = myco_read_u64(in);
     for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++) member->seen_bits[i] = myco_read_u64(in);
+    if (!old) member->features = myco_read_u64(in);
     myco_free(myco_map_put(&state->members, member->id, member));
 }
 
@@ -201,6 +256,8 @@ static void tell_everything(struct myco_state *state)
 {
     const struct myco_state_events *events = &state->events;
     if (state->cluster && events->on_cluster) events->on_cluster(events->data);
+    if (state->features_active && events->on_features)
+        events->on_features(state->features_active, events->data);
     for (int kind = 0; events->on_policy && kind < MYCO_POLICY_KIND_COUNT; kind++)
         if (state->policies[kind].count)
             events->on_policy(kind, myco_state_policy(state, kind), events->data);
@@ -219,11 +276,22 @@ int myco_state_load(struct myco_state *state, struct myco_slice bytes, struct my
 {
     struct myco_reader in = myco_reader(bytes.data, bytes.size);
     uint32_t format = myco_read_u32(&in);
-    if (format != STATE_FORMAT)
+    bool old = format == STATE_FORMAT_OLD;
+    uint32_t newest = state->features_own ? STATE_FORMAT : STATE_FORMAT_OLD;
+    if (!old && format != newest)
         return myco_err(err, MYCO_EVERSION,
-            "the snapshot of the replicated state has format %u, this version reads %u", format,
-            STATE_FORMAT);
+            "the snapshot of the replicated state has format %u, this version reads up to %u: "
+            "upgrade this node",
+            format, newest);
+    uint64_t active = old ? 0 : myco_read_u64(&in);
+    if (active & ~state->features_own) {
+        char names[128];
+        return myco_err(err, MYCO_EVERSION,
+            "the cluster has switched on what this node lacks (%s): upgrade this node",
+            myco_features_text(active & ~state->features_own, names, sizeof names));
+    }
     myco__state_clear(state);
+    state->features_active = active;
     state->cluster = myco_read_u64(&in);
     state->incarnation = myco_read_u64(&in);
     state->lease_ms = myco_read_u32(&in);
@@ -231,13 +299,14 @@ int myco_state_load(struct myco_state *state, struct myco_slice bytes, struct my
     state->epoch_counter = myco_read_u64(&in);
     state->restored_from_epoch = myco_read_u64(&in);
     state->restored_from_sequence = myco_read_u64(&in);
-    for (uint32_t n = myco_read_u32(&in); n > 0 && !in.bad; n--) load_member(state, &in);
+    for (uint32_t n = myco_read_u32(&in); n > 0 && !in.bad; n--) load_member(state, &in, old);
     for (uint32_t n = myco_read_u32(&in); n > 0 && !in.bad; n--) load_election(state, &in);
     for (uint32_t n = myco_read_u32(&in); n > 0 && !in.bad; n--) load_septum(state, &in);
     state->next_septum = myco_read_u64(&in);
     uint32_t kinds = myco_read_u32(&in);
     if (kinds > MYCO_POLICY_KIND_COUNT) in.bad = true;
     for (uint32_t kind = 0; kind < kinds && !in.bad; kind++) load_policies(state, (int)kind, &in);
+    if (!old) load_sections(state, &in);
     if (!myco_read_done(&in))
         return myco_err(err, MYCO_ECORRUPT, "the snapshot of the replicated state is malformed");
     tell_everything(state);

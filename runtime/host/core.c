@@ -74,14 +74,39 @@ bool core_is_up(struct myco_core *core, uint64_t node)
     return myco_map_get(&core->up, node) != NULL;
 }
 
+bool core_peer_has(struct myco_core *core, uint64_t node, enum myco_feature feature)
+{
+    const struct core_peer *peer = myco_map_get(&core->up, node);
+    if (!peer || feature == MYCO_FEATURE_NONE) return peer != NULL;
+    return peer->features & core->state->features_own & MYCO_FEATURE_BIT(feature);
+}
+
+uint64_t myco_core_features(const struct myco_core *core)
+{
+    return core->state->features_own;
+}
+
+static uint64_t peer_features(uint64_t node, uint64_t generation, void *data)
+{
+    struct myco_core *core = data;
+    const struct core_peer *peer = myco_map_get(&core->up, node);
+    return peer && peer->generation == generation ? peer->features : 0;
+}
+
 void core_send(struct myco_core *core, uint64_t to, uint8_t type, struct myco_buf *payload)
 {
     static const uint8_t lanes[256] = {
-#define X(symbol, number, lane, owner) [number] = MYCO_LANE_##lane,
+#define X(symbol, number, lane, feature, owner) [number] = MYCO_LANE_##lane,
         MYCO_MESSAGES(X)
 #undef X
     };
-    if (!core->transport) {
+    static const uint8_t features[256] = {
+#define X(symbol, number, lane, feature, owner) [number] = MYCO_FEATURE_##feature,
+        MYCO_MESSAGES(X)
+#undef X
+    };
+    bool known = features[type] == MYCO_FEATURE_NONE || core_peer_has(core, to, features[type]);
+    if (!core->transport || !known) {
         myco_buf_free(payload);
         return;
     }
@@ -203,10 +228,9 @@ static void on_impostor(uint64_t generation, void *data)
 static void on_up(uint64_t peer, uint64_t generation, uint64_t features, void *data)
 {
     struct myco_core *core = data;
-    (void)features;
-    uint64_t *slot = myco_map_get(&core->up, peer);
+    struct core_peer *slot = myco_map_get(&core->up, peer);
     if (!slot) myco_map_put(&core->up, peer, slot = myco_alloc(sizeof *slot));
-    *slot = generation;
+    *slot = (struct core_peer){generation, features};
     MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
     myco_bus_peer_up(core->bus, peer);
     core_hyphae_peer_up(core, peer, generation);
@@ -312,7 +336,7 @@ static void joined(const struct myco_result *result, void *data)
     struct myco_core *core = data;
     core->join_sent = false;
     if (result->status == MYCO_ECLOSED) return;
-    if (result->status == MYCO_EDENIED) {
+    if (result->status == MYCO_EDENIED || result->status == MYCO_EVERSION) {
         core->failed = true;
         if (core->events.on_failed)
             core->events.on_failed(result->status, result->message, core->events.data);
@@ -337,7 +361,7 @@ static void join(void *data)
         return;
     if (myco_rlog_is_leader(core->log) && !myco_rlog_is_established(core->log)) return;
     if (!core->state->cluster && myco_rlog_is_leader(core->log)) return; /* first the birth */
-    struct myco_member_record member = {.addr = core->addr};
+    struct myco_member_record member = {.addr = core->addr, .features = core->state->features_own};
     struct myco_buf body = {0};
     myco_text_copy(member.name, sizeof member.name, core->name);
     myco_text_copy(member.labels, sizeof member.labels, core->labels);
@@ -512,8 +536,9 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
 
     struct myco_state_events state_events = core_state_events(core);
     core->state = myco_state_new(&state_events);
+    core->state->features_own &= ~options->features_masked;
     core->commands = myco_commands_new(core->env, identity->id, identity->generation,
-        &(struct myco_commands_events){send_command, core});
+        &(struct myco_commands_events){send_command, core, core->state});
     core->lease = myco_lease_new(core->env, identity->id,
         &(struct myco_lease_events){send_lease, lease_changed, lease_changed, core});
     core->bus = myco_bus_new(core->env, identity->id, &(struct myco_bus_events){send_bus, core});
@@ -574,7 +599,9 @@ void myco_core_start(
         .lease = core->lease,
         .policy = core->options.policy,
         .self = core->identity.id,
-        .generation = core->identity.generation};
+        .generation = core->identity.generation,
+        .peer_features = peer_features,
+        .data = core};
     core->council = myco_council_new(&council);
     start_bootstrap(core);
     myco_commands_start(core->commands, core->log);
@@ -614,7 +641,7 @@ void myco_core_free(struct myco_core *core)
     if (core->swim) myco_swim_free(core->swim);
     myco_state_free(core->state);
     myco_domain_free(core->domain);
-    MYCO_MAP_EACH (uint64_t, generation, &core->up) myco_free(generation);
+    MYCO_MAP_EACH (struct core_peer, peer, &core->up) myco_free(peer);
     myco_map_free(&core->up);
     myco_free(core);
 }

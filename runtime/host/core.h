@@ -43,6 +43,7 @@ struct myco_core_options {
     const char *name, *cluster, *labels;
     uint32_t expect;
     uint32_t lease_ms, timeout_ms, value_size_max;
+    uint64_t features_masked; /* bits: this node behaves as a build without them */
 };
 
 struct myco_core_events {
@@ -65,6 +66,7 @@ void myco_core_start(
     struct myco_core *core, struct myco_transport *transport, const struct myco_addr *addr);
 void myco_core_join(struct myco_core *core, const struct myco_addr *addr);
 struct myco_transport_events myco_core_transport_events(struct myco_core *core);
+uint64_t myco_core_features(const struct myco_core *core); /* what this node announces */
 /* Hands over, says goodbye, flushes; then calls back (at the latest after deadline_ms). */
 void myco_core_leave(
     struct myco_core *core, unsigned deadline_ms, void (*left)(void *data), void *data);

@@ -280,6 +280,9 @@ void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *bod
         timeout_ms ? timeout_ms : core->options.timeout_ms, applied, submitted);
     if (rc == 0) return;
     struct myco_command_result full = {.status = rc, .message = "too many commands under way"};
+    if (rc == MYCO_EVERSION)
+        myco_text_copy(full.message, sizeof full.message,
+            "the cluster can't do this yet: a member is of an older version; see pulse features");
     applied(&full, submitted);
 }
 

@@ -152,9 +152,10 @@ static struct core_hypha *make(struct myco_core *core, uint64_t stream)
     MYCO_DEBUG(
         core->env->log, "mycel", "a copy is made", "stream=%llx", (unsigned long long)stream);
     uint32_t cursor = 0;
-    uint64_t peer, *generation;
-    while ((generation = myco_map_next(&core->up, &cursor, &peer)))
-        myco_hypha_peer_up(copy->hypha, peer, *generation);
+    uint64_t id;
+    const struct core_peer *peer;
+    while ((peer = myco_map_next(&core->up, &cursor, &id)))
+        myco_hypha_peer_up(copy->hypha, id, peer->generation);
     return copy;
 }
 

@@ -36,6 +36,10 @@ struct core_token {
     bool sweep;             /* nobody waits */
 };
 
+struct core_peer {
+    uint64_t generation, features; /* as it said in the handshake */
+};
+
 struct myco_core {
     struct myco_core_options options;
     struct myco_core_events events;
@@ -69,7 +73,7 @@ struct myco_core {
     uint64_t next_inbox;
     struct myco_bus_sub *inbox_sub;
 
-    struct myco_map up; /* peer → generation of those that are up (as uint64_t *) */
+    struct myco_map up; /* peer → struct core_peer: those that are up */
     struct myco_timer tick, retry, joining, hand_over;
     enum { LEAVE_NOT, LEAVE_FLUSH, LEAVE_DEPART, LEAVE_HAND_OVER, LEAVE_GOODBYE } leave_stage;
     uint64_t leader_seen_ms;
@@ -91,6 +95,8 @@ void core_refresh_soon(struct myco_core *core);
 void core_send(struct myco_core *core, uint64_t to, uint8_t type,
     struct myco_buf *payload); /* takes; what can't go is dropped */
 bool core_is_up(struct myco_core *core, uint64_t node);
+/* Is it up, and did it announce the feature? What needs it may be sent. */
+bool core_peer_has(struct myco_core *core, uint64_t node, enum myco_feature feature);
 
 /* core_state.c: what the log says */
 struct myco_state_events core_state_events(struct myco_core *core);

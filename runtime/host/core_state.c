@@ -146,10 +146,19 @@ static void on_policy(int kind, const struct myco_policy_version *version, void 
     if (core->council) myco_council_poke(core->council);
 }
 
+static void on_features(uint64_t active, void *data)
+{
+    struct myco_core *core = data;
+    char text[128];
+    MYCO_INFO(core->env->log, "nodosum", "features are active", "features=\"%s\"",
+        myco_features_text(active, text, sizeof text));
+    core_refresh_soon(core);
+}
+
 struct myco_state_events core_state_events(struct myco_core *core)
 {
     return (struct myco_state_events){
-        on_cluster, on_member, on_election, on_septum, on_hypha, on_policy, core};
+        on_cluster, on_member, on_election, on_septum, on_hypha, on_policy, core, on_features};
 }
 
 /* ── birth ── the first leader names the cluster: a new one, or what the object store remembers

@@ -268,6 +268,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .id = node->identity.id,
         .generation = node->identity.generation,
         .name = node->name,
+        .features = myco_core_features(node->core),
         .cluster = node->identity.cluster,
         .tls = node->tls,
         .log = &node->log,

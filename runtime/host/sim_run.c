@@ -136,7 +136,8 @@ static void node_start(struct myco_sim *sim, unsigned host, void *data)
         return;
     }
     struct myco_transport_events transport = myco_core_transport_events(node->core);
-    myco_sim_attach(sim, host, node->identity.id, node->identity.generation, 0, &transport);
+    myco_sim_attach(sim, host, node->identity.id, node->identity.generation,
+        myco_core_features(node->core), &transport);
     struct myco_addr addr = myco_sim_addr(host), seed = myco_sim_addr(0);
     myco_core_start(node->core, myco_sim_transport(sim, host), &addr);
     myco_core_join(node->core, &seed);

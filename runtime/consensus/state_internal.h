@@ -1,0 +1,23 @@
+/* A command being applied, for the files of the state that apply commands. */
+#ifndef MYCO_CONSENSUS_STATE_INTERNAL_H
+#define MYCO_CONSENSUS_STATE_INTERNAL_H
+
+#include "consensus/state.h"
+
+struct myco__apply {
+    struct myco_state *state;
+    struct myco_command_head head;
+    struct myco_member_record *sender; /* NULL: not a member */
+    struct myco_reader in;
+    struct myco_command_result *result;
+};
+
+/* Nothing was changed: the result says why. Returns 0, for `return`. */
+int myco__refuse(struct myco__apply *apply, int status, const char *message);
+
+/* state_features.c */
+bool myco__command_known(const struct myco_state *state, uint8_t kind);
+int myco__refuse_older(struct myco__apply *apply, const struct myco_member_record *joiner);
+int myco__apply_features(struct myco__apply *apply);
+
+#endif

@@ -1,6 +1,7 @@
 -- Mycel, the cache and store: septa and their keys.
 
 local core <const> = require "mycorrizal.core"
+local fence <const> = require "mycorrizal.fence"
 local task <const> = require "mycorrizal.task"
 local text <const> = require "mycorrizal.text"
 local value <const> = require "mycorrizal.value"
@@ -77,10 +78,11 @@ local META <const> = { __index = index, __names = names, __tostring = function()
 
 -- ── One key ──
 
---- Stores a value. Options: ttl, if_version, if_absent, timeout.
+--- Stores a value. Options: ttl, if_version, if_absent, timeout, and fence: a duty, a lock,
+--- { name =, epoch = } or "NAME:EPOCH". EFENCED: the septum was shown a newer epoch of that name.
 ---@param key string
 ---@param item any a string, number, boolean, or table of such
----@param options { ttl: number|string?, if_version: integer?, if_absent: boolean?, timeout: number|string? }?
+---@param options { ttl: number|string?, if_version: integer?, if_absent: boolean?, timeout: number|string?, fence: any }?
 ---@return integer? version
 ---@return string? message
 ---@return string? code
@@ -100,12 +102,14 @@ end
 function Septum:put_bytes(key, bytes, options)
   local ttl_ms, timeout_ms = text.optional_ms(options, "ttl"), text.optional_ms(options, "timeout")
   local version, if_absent = options and options.if_version or 0, options and options.if_absent or false
-  return task.await(core.put, self.handle, key, bytes, version, ttl_ms, if_absent, timeout_ms)
+  local name, epoch = fence.of(options)
+  return task.await(core.put, self.handle, key, bytes, version, ttl_ms, if_absent, timeout_ms, name, epoch)
 end
 
---- The value and its version; nil alone when it is absent.
+--- The value and its version; nil alone when it is absent. After a read with a fence older epochs
+--- are refused.
 ---@param key string
----@param options { timeout: number|string? }?
+---@param options { timeout: number|string?, fence: any }?
 ---@return any value
 ---@return integer|string? version, or message
 ---@return integer|string? expires_in_ms, or code
@@ -122,18 +126,22 @@ end
 ---@return integer|string? version, or message
 ---@return integer|string? expires_in_ms, or code
 function Septum:get_bytes(key, options)
-  return task.await(core.get, self.handle, key, text.optional_ms(options, "timeout"))
+  local timeout_ms = text.optional_ms(options, "timeout")
+  local name, epoch = fence.of(options)
+  return task.await(core.get, self.handle, key, timeout_ms, name, epoch)
 end
 
 --- true when it was deleted, false when it was absent.
 ---@param key string
----@param options { if_version: integer?, timeout: number|string? }?
+---@param options { if_version: integer?, timeout: number|string?, fence: any }?
 ---@return boolean?
 ---@return string? message
 ---@return string? code
 function Septum:del(key, options)
   local version = options and options.if_version or 0
-  return task.await(core.del, self.handle, key, version, text.optional_ms(options, "timeout"))
+  local timeout_ms = text.optional_ms(options, "timeout")
+  local name, epoch = fence.of(options)
+  return task.await(core.del, self.handle, key, version, timeout_ms, name, epoch)
 end
 
 --- Changes a value by compare-and-swap until it holds: change(value or nil) returns the new one, or
@@ -151,6 +159,7 @@ function Septum:update(key, change, options)
     local fresh = change(item)
     if fresh == nil then return item, version end
     local put = { ttl = options and options.ttl, timeout = options and options.timeout }
+    put.fence = options and options.fence
     put.if_version, put.if_absent = version, version == nil
     local done, message, failed = self:put(key, fresh, put)
     if done then return fresh, done end

@@ -27,6 +27,8 @@
     X(JOURNAL_SYNCS, "mycorrizal_journal_syncs_total", COUNTER, "group commits of the journal")    \
     X(PUBLISHED, "mycorrizal_published_total", COUNTER, "messages published here")                 \
     X(DELIVERED, "mycorrizal_delivered_total", COUNTER, "messages delivered to subscribers here")  \
+    X(FENCED, "mycorrizal_fenced_total", COUNTER,                                                  \
+        "operations and messages refused because a newer epoch was known")                         \
     X(DROPPED, "mycorrizal_dropped_total", COUNTER,                                                \
         "messages refused: a subscriber's node was full")                                          \
     X(STORE_PUTS, "mycorrizal_store_puts_total", COUNTER, "objects written to the object store")   \

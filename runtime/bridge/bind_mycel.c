@@ -115,6 +115,14 @@ static void on_del(const struct myco_result *result, void *data)
     myco__call_finish(data, push_del, result);
 }
 
+/* name or nil, epoch from `first` on; lent as long as the arguments. */
+static struct myco_fence check_fence(lua_State *L, int first)
+{
+    struct myco_fence fence = {luaL_optstring(L, first, NULL), 0};
+    if (fence.name) fence.epoch = (uint64_t)luaL_checkinteger(L, first + 1);
+    return fence;
+}
+
 /* if_version, ttl_ms, if_absent, timeout_ms from `first` on. */
 static struct myco_put_options check_put_options(lua_State *L, int first)
 {
@@ -128,34 +136,40 @@ static struct myco_put_options check_put_options(lua_State *L, int first)
     return options;
 }
 
-/* put(septum, key, value, if_version, ttl_ms, if_absent, timeout_ms, callback): the version. */
+/* put(septum, key, value, if_version, ttl_ms, if_absent, timeout_ms, fence, epoch, callback): the
+ * version. */
 static int mycel_put(lua_State *L)
 {
     struct myco_septum *septum = check_septum(L, 1);
     struct myco_slice key = myco__check_slice(L, 2), value = myco__check_slice(L, 3);
     struct myco_put_options options = check_put_options(L, 4);
-    struct myco__call *call = myco__call_new(L, 8);
+    options.fence = check_fence(L, 8);
+    struct myco__call *call = myco__call_new(L, 10);
     return myco__started(L, myco_put_async(septum, key, value, &options, on_put, call), call);
 }
 
-/* get(septum, key, timeout_ms, callback): value, version, expires_in_ms; nil when absent. */
+/* get(septum, key, timeout_ms, fence, epoch, callback): value, version, expires_in_ms; nil when
+ * absent. */
 static int mycel_get(lua_State *L)
 {
     struct myco_septum *septum = check_septum(L, 1);
     struct myco_slice key = myco__check_slice(L, 2);
-    unsigned timeout_ms = myco__optional_ms(L, 3);
-    struct myco__call *call = myco__call_new(L, 4);
-    return myco__started(L, myco_get_async(septum, key, timeout_ms, on_get, call), call);
+    struct myco_get_options options = {
+        .timeout_ms = myco__optional_ms(L, 3), .fence = check_fence(L, 4)};
+    struct myco__call *call = myco__call_new(L, 6);
+    return myco__started(L, myco_get_with_async(septum, key, &options, on_get, call), call);
 }
 
-/* del(septum, key, if_version, timeout_ms, callback): true, or false when it was absent. */
+/* del(septum, key, if_version, timeout_ms, fence, epoch, callback): true, or false when it was
+ * absent. */
 static int mycel_del(lua_State *L)
 {
     struct myco_septum *septum = check_septum(L, 1);
     struct myco_slice key = myco__check_slice(L, 2);
-    struct myco_put_options options = {
-        .if_version = (uint64_t)luaL_optinteger(L, 3, 0), .timeout_ms = myco__optional_ms(L, 4)};
-    struct myco__call *call = myco__call_new(L, 5);
+    struct myco_put_options options = {.if_version = (uint64_t)luaL_optinteger(L, 3, 0),
+        .timeout_ms = myco__optional_ms(L, 4),
+        .fence = check_fence(L, 5)};
+    struct myco__call *call = myco__call_new(L, 7);
     return myco__started(L, myco_del_async(septum, key, &options, on_del, call), call);
 }
 

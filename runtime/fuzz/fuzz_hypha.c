@@ -164,6 +164,7 @@ static void step_write(struct fixture *fixture, struct myco_reader *script)
     write.expires_ms = how & 0x80 ? fixture->now_ns / 1000000 + 100 : 0;
     if (write.op != MYCO_OP_NOOP) write.key = take(script);
     if (write.op == MYCO_OP_PUT) write.value = take(script);
+    if (how & 8) write.fence = myco_str(how & 4 ? "job" : "lock/job"), write.fence_epoch = how;
     if (fixture->tokens == TOKENS) return;
     uint64_t token = fixture->tokens++;
     if (myco_hypha_write(fixture->hypha, &write, token) != 0) {

@@ -141,6 +141,19 @@ static struct op *make_op(enum op_kind kind, struct myco_slice key, struct myco_
     return op;
 }
 
+static void free_op(struct op *op)
+{
+    myco_free((char *)op->put.fence.name);
+    myco_free(op);
+}
+
+/* The caller's text goes with the call. */
+static void keep_fence(struct op *op, const struct myco_fence *fence)
+{
+    op->put.fence = *fence;
+    if (fence->name) op->put.fence.name = myco_strdup(fence->name);
+}
+
 static void answer(const struct op *op, int status, const char *message, struct myco_slice value)
 {
     struct myco_result result = {.status = status, .message = message, .value = value};
@@ -239,11 +252,14 @@ static void run_op(struct myco *node, struct node_post *post, bool closed)
     struct myco_core *core = node->core;
     if (closed || !core || node->closing) {
         answer(op, MYCO_ECLOSED, "the node closes", myco_bytes(NULL, 0));
-        myco_free(op);
+        free_op(op);
         return;
     }
     switch (op->kind) {
-    case OP_GET: myco_core_get(core, op->septum, op->key, op->timeout_ms, op->cb, op->data); break;
+    case OP_GET:
+        myco_core_get_with(
+            core, op->septum, op->key, op->timeout_ms, &op->put.fence, op->cb, op->data);
+        break;
     case OP_PUT:
         myco_core_put(core, op->septum, op->key, op->value, &op->put, op->cb, op->data);
         break;
@@ -265,7 +281,7 @@ static void run_op(struct myco *node, struct node_post *post, bool closed)
     case OP_INSPECT: run_inspect(node, op); break;
     case OP_FLUSH: run_flush(node, op); break;
     }
-    myco_free(op);
+    free_op(op);
 }
 
 /* On the loop's thread too: posted, so that no callback runs before the call returned. */
@@ -274,7 +290,7 @@ static int submit(struct myco *node, struct op *op)
     if (!op) return MYCO_ENOMEM;
     op->post.run = run_op;
     int rc = node_post(node, &op->post);
-    if (rc) myco_free(op);
+    if (rc) free_op(op);
     return rc;
 }
 
@@ -294,18 +310,26 @@ int myco_put_async(struct myco_septum *septum, struct myco_slice key, struct myc
     if (value.size > value_max) return MYCO_ETOOBIG;
     struct op *op = make_op(OP_PUT, key, value, cb, data);
     if (op) op->septum = septum->id;
-    if (op && options) op->put = *options;
+    if (op && options) op->put = *options, keep_fence(op, &options->fence);
+    return submit(septum->node, op);
+}
+
+int myco_get_with_async(struct myco_septum *septum, struct myco_slice key,
+    const struct myco_get_options *options, myco_result_cb cb, void *data)
+{
+    int rc = check_key(key);
+    if (rc) return rc;
+    struct op *op = make_op(OP_GET, key, myco_bytes(NULL, 0), cb, data);
+    if (op) op->septum = septum->id;
+    if (op && options) op->timeout_ms = options->timeout_ms, keep_fence(op, &options->fence);
     return submit(septum->node, op);
 }
 
 int myco_get_async(struct myco_septum *septum, struct myco_slice key, unsigned timeout_ms,
     myco_result_cb cb, void *data)
 {
-    int rc = check_key(key);
-    if (rc) return rc;
-    struct op *op = make_op(OP_GET, key, myco_bytes(NULL, 0), cb, data);
-    if (op) op->septum = septum->id, op->timeout_ms = timeout_ms;
-    return submit(septum->node, op);
+    return myco_get_with_async(
+        septum, key, &(struct myco_get_options){.timeout_ms = timeout_ms}, cb, data);
 }
 
 int myco_del_async(struct myco_septum *septum, struct myco_slice key,
@@ -315,7 +339,7 @@ int myco_del_async(struct myco_septum *septum, struct myco_slice key,
     if (rc) return rc;
     struct op *op = make_op(OP_DEL, key, myco_bytes(NULL, 0), cb, data);
     if (op) op->septum = septum->id;
-    if (op && options) op->put = *options;
+    if (op && options) op->put = *options, keep_fence(op, &options->fence);
     return submit(septum->node, op);
 }
 
@@ -375,12 +399,18 @@ int myco_put(struct myco_septum *septum, struct myco_slice key, struct myco_slic
 int myco_get(struct myco_septum *septum, struct myco_slice key, struct myco_value *value,
     struct myco_err *err)
 {
+    return myco_get_with(septum, key, NULL, value, err);
+}
+
+int myco_get_with(struct myco_septum *septum, struct myco_slice key,
+    const struct myco_get_options *options, struct myco_value *value, struct myco_err *err)
+{
     struct waiter waiter;
     char text[128];
     int rc = refuse_on_loop(septum->node, err);
     if (rc) return rc;
     waiter_init(&waiter, err, value);
-    rc = myco_get_async(septum, key, 0, wake_waiter, &waiter);
+    rc = myco_get_with_async(septum, key, options, wake_waiter, &waiter);
     return waiter_wait(&waiter, rc, why_not(rc, "get", key, 0, text, sizeof text));
 }
 

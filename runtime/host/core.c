@@ -629,7 +629,7 @@ void myco_core_free(struct myco_core *core)
     core->persist = NULL;
     core_ops_close(core);
     core_hyphae_close(core);
-    MYCO_MAP_EACH (struct core_token, token, &core->tokens) myco_free(token);
+    MYCO_MAP_EACH (struct core_token, token, &core->tokens) core_token_free(token);
     myco_map_free(&core->tokens);
     myco_commands_free(core->commands);
     core_duties_close(core);

@@ -91,6 +91,9 @@ void myco_core_septum(struct myco_core *core, const char *name, const char *spec
 /* Key and value are copied. */
 void myco_core_get(struct myco_core *core, uint64_t septum, struct myco_slice key,
     unsigned timeout_ms, myco_result_cb cb, void *data);
+/* fence NULL: none. */
+void myco_core_get_with(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data);
 void myco_core_put(struct myco_core *core, uint64_t septum, struct myco_slice key,
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);
 void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice key,

@@ -49,6 +49,7 @@ static void tell(void *data)
     myco_buf_free(&op->key);
     myco_buf_free(&op->value);
     myco_buf_free(&op->kept);
+    myco_free((char *)op->put.fence.name);
     myco_free(op);
 }
 
@@ -126,12 +127,40 @@ static void get_here(struct core_op *op, struct core_hypha *copy)
     finish(op, &result);
 }
 
+/* The fence stands; the copy may have gone meanwhile. */
+void core_op_get(struct core_op *op)
+{
+    struct core_hypha *copy;
+    op->token = 0;
+    if (core_serve_table(op->core, op->septum, op->hypha, &copy))
+        wait_again(op);
+    else
+        get_here(op, copy);
+}
+
+static void refused_here(struct core_op *op, int rc)
+{
+    char message[160];
+    uint64_t version = rc == MYCO_EFENCED ? core_fence_known(op->core, op->put.fence.name) : 0;
+    op->token = 0;
+    snprintf(message, sizeof message, "%s", myco_strerror(rc));
+    if (op->put.fence.name)
+        core_fence_refusal(op->core, &op->put.fence, rc, message, sizeof message);
+    core_op_answered(op, rc, message, version);
+}
+
 static void here(struct core_op *op)
 {
     struct core_hypha *copy;
     int rc = core_serve_table(op->core, op->septum, op->hypha, &copy);
     if (rc) return; /* not yet: stays waiting */
-    if (op->what == MYCO_REQUEST_GET) {
+    if (op->what == MYCO_REQUEST_GET && op->put.fence.name) {
+        struct core_token token = {.op = op};
+        op->where = LOCAL;
+        op->token = op->core->next_token + 1; /* what core_give_token gives next */
+        rc = core_fence_read(op->core, copy, myco_buf_as_slice(&op->key), &op->put.fence, &token);
+        if (rc) refused_here(op, rc);
+    } else if (op->what == MYCO_REQUEST_GET) {
         get_here(op, copy);
     } else if (op->what == MYCO_REQUEST_COUNT) {
         struct myco_result result = {.message = "",
@@ -150,15 +179,12 @@ static void here(struct core_op *op)
         op->token = op->core->next_token + 1; /* what core_serve_write gives next */
         rc = core_serve_write(op->core, copy, op->what, myco_buf_as_slice(&op->key),
             myco_buf_as_slice(&op->value), &op->put, &token);
-        if (rc) {
-            op->token = 0;
-            core_op_answered(op, rc, NULL, 0);
-        }
+        if (rc) refused_here(op, rc);
     }
 }
 
 /* ── there ── u64 request, u8 what, u64 septum, u32 hypha, slice key, slice value, then what the
- * kind needs */
+ * kind needs; with a fence: str name, u64 epoch */
 
 static void there(struct core_op *op, uint64_t primary)
 {
@@ -176,6 +202,10 @@ static void there(struct core_op *op, uint64_t primary)
     myco_buf_u8(&out, op->put.if_absent);
     myco_buf_u32(&out, op->limit);
     myco_buf_u8(&out, op->keys_only);
+    if (op->put.fence.name) {
+        myco_buf_str(&out, op->put.fence.name);
+        myco_buf_u64(&out, op->put.fence.epoch);
+    }
     int rc = core->transport->ops->send(
         core->transport, primary, MYCO_LANE_DATA, MYCO_MESSAGE_REQUEST, &out);
     if (rc) {
@@ -194,6 +224,13 @@ static void attempt(struct core_op *op)
     if (!core->joined) return; /* it may not know what the cluster has, yet */
     if (!septum) {
         fail(op, MYCO_EINVAL, "no such septum");
+        return;
+    }
+    char why[160];
+    int rc =
+        op->put.fence.name ? core_fence_check(core, &op->put.fence, septum, why, sizeof why) : 0;
+    if (rc) {
+        fail(op, rc, why);
         return;
     }
     if (op->keyed) op->hypha = myco_hypha_of(septum, myco_buf_as_slice(&op->key));
@@ -330,6 +367,13 @@ static void start(struct core_op *op)
     op->starting = false;
 }
 
+/* Copied: it goes with the operation. */
+static void show_fence(struct core_op *op, const struct myco_fence *fence)
+{
+    op->put.fence = *fence;
+    if (fence->name) op->put.fence.name = myco_strdup(fence->name);
+}
+
 static void start_keyed(struct core_op *op, struct myco_slice key)
 {
     op->keyed = true;
@@ -343,12 +387,20 @@ void myco_core_get(struct myco_core *core, uint64_t septum, struct myco_slice ke
     start_keyed(make(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data), key);
 }
 
+void myco_core_get_with(struct myco_core *core, uint64_t septum, struct myco_slice key,
+    unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data)
+{
+    struct core_op *op = make(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data);
+    if (fence) show_fence(op, fence);
+    start_keyed(op, key);
+}
+
 void myco_core_put(struct myco_core *core, uint64_t septum, struct myco_slice key,
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data)
 {
     struct core_op *op =
         make(core, MYCO_REQUEST_PUT, septum, options ? options->timeout_ms : 0, cb, data);
-    if (options) op->put = *options;
+    if (options) op->put = *options, show_fence(op, &options->fence);
     myco_buf_bytes(&op->value, value.data, value.size);
     start_keyed(op, key);
 }
@@ -358,7 +410,7 @@ void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice ke
 {
     struct core_op *op =
         make(core, MYCO_REQUEST_DEL, septum, options ? options->timeout_ms : 0, cb, data);
-    if (options) op->put = *options;
+    if (options) op->put = *options, show_fence(op, &options->fence);
     start_keyed(op, key);
 }
 

@@ -31,9 +31,19 @@ struct core_op;
 
 /* A write that a hypha here works on: whom to answer. */
 struct core_token {
-    struct core_op *op;     /* local, or NULL */
-    uint64_t node, request; /* else: a remote node's request */
-    bool sweep;             /* nobody waits */
+    struct core_op *op;       /* local, or NULL */
+    uint64_t node, request;   /* else: a remote node's request */
+    bool sweep;               /* nobody waits */
+    struct core_fence *fence; /* owned; NULL: none */
+};
+
+/* What a fenced operation showed, and what it reads once the fence stands. */
+struct core_fence {
+    char name[MYCO_FENCE_NAME_SIZE_MAX + 1];
+    uint64_t epoch, septum;
+    uint32_t index;
+    bool read;
+    struct myco_buf key;
 };
 
 struct core_peer {
@@ -141,6 +151,33 @@ void core_serve_scan(const struct core_hypha *copy, struct myco_slice prefix,
     struct myco_slice after, uint32_t limit, bool keys_only, struct myco_buf *out);
 void core_serve_sweep(struct myco_core *core);
 uint64_t core_expiry_now(const struct core_hypha *copy);
+
+void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
+    struct core_hypha *copy, struct myco_slice key);
+void core_op_get(struct core_op *op); /* its fence stands: reads */
+
+/* core_fence.c */
+void core_token_free(struct core_token *token);
+/* EINVAL, ENOTSUP: with a message. */
+int core_fence_check(const struct myco_core *core, const struct myco_fence *fence,
+    const struct myco_septum_record *septum, char *message, size_t size);
+/* The newest epoch of that name that the cluster agreed on; 0: not one of its names. */
+uint64_t core_fence_known(const struct myco_core *core, const char *name);
+/* NULL: no fence. */
+struct core_fence *core_fence_new(const struct core_hypha *copy, const struct myco_fence *fence);
+/* What a refusal means, for people. */
+const char *core_fence_why(
+    const struct core_fence *fence, int status, uint64_t version, char *message, size_t size);
+/* Begins a fenced read, as core_serve_write does a write. Takes nothing. */
+int core_fence_read(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
+    const struct myco_fence *fence, const struct core_token *token);
+/* The same for what was refused before the hypha was asked. */
+void core_fence_refusal(const struct myco_core *core, const struct myco_fence *fence, int status,
+    char *message, size_t size);
+/* The read goes on: its fence stands. */
+void core_fence_stands(struct myco_core *core, struct core_token *token);
+int core_give_token(struct myco_core *core, struct core_hypha *copy, const struct myco_write *write,
+    const struct core_token *token);
 
 /* core_duties.c */
 void core_duties_election(struct myco_core *core, const struct myco_election_record *election);

@@ -1,5 +1,6 @@
 /* Operations of primaries here: reads of their tables under the node's lease, writes into their
  * logs. */
+#include <stdio.h>
 #include <string.h>
 
 #include "host/core_internal.h"
@@ -30,8 +31,8 @@ int core_serve_table(
     return myco_lease_valid(core->lease) ? 0 : MYCO_EUNAVAILABLE;
 }
 
-static int give_token(struct myco_core *core, struct core_hypha *copy,
-    const struct myco_write *write, const struct core_token *token)
+int core_give_token(struct myco_core *core, struct core_hypha *copy, const struct myco_write *write,
+    const struct core_token *token)
 {
     struct core_token *kept = myco_memdup(token, sizeof *token);
     uint64_t number = ++core->next_token;
@@ -59,9 +60,18 @@ int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_
         .value = value,
         .expires_ms = ttl && what == MYCO_REQUEST_PUT ? core_expiry_now(copy) + ttl : 0,
         .if_version = options->if_version,
-        .if_absent = options->if_absent};
+        .if_absent = options->if_absent,
+        .fence = myco_str(options->fence.name),
+        .fence_epoch = options->fence.epoch};
     MYCO_METRIC_ADD(core->env->metrics, PUTS, 1);
-    return give_token(core, copy, &write, token);
+    if (!options->fence.name) return core_give_token(core, copy, &write, token);
+    if (septum->options.kind != MYCO_SEPTUM_DURABLE) return MYCO_ENOTSUP;
+    if (core_fence_known(core, options->fence.name) > options->fence.epoch) return MYCO_EFENCED;
+    struct core_token fenced = *token;
+    fenced.fence = core_fence_new(copy, &options->fence);
+    int rc = core_give_token(core, copy, &write, &fenced);
+    if (rc) myco_free(fenced.fence);
+    return rc;
 }
 
 static void respond(
@@ -84,18 +94,22 @@ void core_serve_complete(struct myco_core *core, uint64_t number, int status, ui
     if (!token) return;
     /* "It conflicts" and "it is not there" tell what the table holds: they are reads, and need the
      * lease as much. Nothing happened, so the one who asked may ask the next primary. */
-    bool read = status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND;
+    bool read = status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND || status == MYCO_EFENCED;
     if (read && !myco_lease_valid(core->lease)) status = MYCO_EUNAVAILABLE;
     if (core->events.on_trace && !status)
         core->events.on_trace("ack", number, version, 0, core->events.data);
-    if (token->op) {
-        core_op_answered(token->op, status, NULL, version);
+    if (status == MYCO_EFENCED) MYCO_METRIC_ADD(core->env->metrics, FENCED, 1);
+    char message[160];
+    core_fence_why(token->fence, status, version, message, sizeof message);
+    if (token->fence && token->fence->read && !status) {
+        core_fence_stands(core, token);
+    } else if (token->op) {
+        core_op_answered(token->op, status, message, version);
     } else if (!token->sweep) {
-        struct myco_result result = {
-            .status = status, .message = status ? myco_strerror(status) : "", .version = version};
+        struct myco_result result = {.status = status, .message = message, .version = version};
         respond(core, token->node, token->request, &result);
     }
-    myco_free(token);
+    core_token_free(token);
 }
 
 /* ── pages of a scan ── */
@@ -168,6 +182,29 @@ static void serve_read(struct myco_core *core, uint64_t from, uint64_t request,
     myco_buf_free(&page);
 }
 
+void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
+    struct core_hypha *copy, struct myco_slice key)
+{
+    struct myco_result refused = {
+        .status = MYCO_EUNAVAILABLE, .message = myco_strerror(MYCO_EUNAVAILABLE)};
+    if (copy)
+        serve_read(core, from, request, MYCO_REQUEST_GET, copy, key, myco_bytes(NULL, 0), 0, false);
+    else
+        respond(core, from, request, &refused);
+}
+
+/* What is refused before the hypha was asked. */
+static void refuse(struct myco_core *core, uint64_t from, uint64_t request, int status,
+    const struct myco_fence *fence)
+{
+    char message[160];
+    snprintf(message, sizeof message, "%s", myco_strerror(status));
+    if (fence->name) core_fence_refusal(core, fence, status, message, sizeof message);
+    struct myco_result refused = {.status = status, .message = message};
+    if (status == MYCO_EFENCED) refused.version = core_fence_known(core, fence->name);
+    respond(core, from, request, &refused);
+}
+
 void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice payload)
 {
     struct myco_reader in = myco_reader(payload.data, payload.size);
@@ -181,22 +218,30 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
     options.if_absent = myco_read_u8(&in);
     uint32_t limit = myco_read_u32(&in);
     bool keys_only = myco_read_u8(&in);
+    char fence[MYCO_FENCE_NAME_SIZE_MAX + 1];
+    if (myco_read_left(&in)) { /* only of nodes that know fences */
+        myco_read_str(&in, fence, sizeof fence);
+        options.fence = (struct myco_fence){fence, myco_read_u64(&in)};
+        if (!*fence || !options.fence.epoch) in.bad = true;
+    }
     if (!myco_read_done(&in) || what < MYCO_REQUEST_GET || what > MYCO_REQUEST_SCAN) {
         MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
         return;
     }
     struct core_hypha *copy;
     int rc = core_serve_table(core, septum, index, &copy);
+    struct core_token token = {.node = from, .request = request};
     if (rc == 0 && (what == MYCO_REQUEST_PUT || what == MYCO_REQUEST_DEL)) {
-        struct core_token token = {.node = from, .request = request};
         rc = core_serve_write(core, copy, what, key, value, &options, &token);
+        if (rc == 0) return;
+    } else if (rc == 0 && options.fence.name && what == MYCO_REQUEST_GET) {
+        rc = core_fence_read(core, copy, key, &options.fence, &token);
         if (rc == 0) return;
     } else if (rc == 0) {
         serve_read(core, from, request, what, copy, key, value, limit, keys_only);
         return;
     }
-    struct myco_result refused = {.status = rc, .message = myco_strerror(rc)};
-    respond(core, from, request, &refused);
+    refuse(core, from, request, rc, &options.fence);
 }
 
 /* ── expiry ── what has expired is deleted through the log, so that all copies agree */
@@ -231,7 +276,7 @@ void core_serve_sweep(struct myco_core *core)
             struct myco_write write = {
                 .op = MYCO_OP_DEL, .key = myco_read_slice(&in), .if_expired = true};
             struct core_token token = {.sweep = true};
-            give_token(core, copy, &write, &token);
+            core_give_token(core, copy, &write, &token);
         }
         myco_buf_free(&sweep.keys);
     }

@@ -108,8 +108,8 @@ struct myco_value {
 MYCO_API void myco_value_release(struct myco_value *value);
 
 /* What an asynchronous call ends with. `value` is lent until the callback returns. status: 0,
- * ENOTFOUND (get, del), ECONFLICT, ETIMEDOUT and EUNAVAILABLE (did not happen), EUNKNOWN (may
- * have). */
+ * ENOTFOUND (get, del), ECONFLICT, EFENCED (version: the newer epoch), ETIMEDOUT and EUNAVAILABLE
+ * (did not happen), EUNKNOWN (may have). */
 struct myco_result {
     int status;
     const char *message; /* a sentence, "" when status is 0 */
@@ -222,11 +222,30 @@ typedef void (*myco_septum_cb)(
 MYCO_API int myco_septum_async(struct myco *node, const char *name, const char *spec,
     unsigned timeout_ms, myco_septum_cb cb, void *data);
 
+/* A fence: the epoch that the caller holds under `name`, of a leadership (myco_duty), of a lock
+ * (myco_lock_state), or a token of its own making, which must rise with every new holder. Each
+ * hypha keeps the highest epoch that it was shown of each name, by a write or by a read, as durably
+ * as its data, and refuses lower ones with EFENCED; the name of an election or a lock is also
+ * judged by what the cluster has agreed on. So a holder that was replaced, and does not know it
+ * yet, can do no harm. A hypha keeps 1,024 names (ETOOBIG). A septum of kind cache may forget with
+ * its primary: it takes no fences (ENOTSUP). */
+#define MYCO_FENCE_NAME_SIZE_MAX 79
+struct myco_fence {
+    const char *name; /* NULL: none */
+    uint64_t epoch;   /* not 0 */
+};
+
 struct myco_put_options {
     uint64_t if_version; /* 0: no condition */
     uint64_t ttl_ms;     /* 0: the septum's default */
     bool if_absent;
-    unsigned timeout_ms; /* 0: the node's default */
+    unsigned timeout_ms;     /* 0: the node's default */
+    struct myco_fence fence; /* name NULL: none; copied */
+};
+
+struct myco_get_options {
+    unsigned timeout_ms;     /* 0: the node's default */
+    struct myco_fence fence; /* once this read was answered, older epochs are refused */
 };
 
 /* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk).
@@ -235,6 +254,9 @@ MYCO_API int myco_put_async(struct myco_septum *septum, struct myco_slice key,
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);
 MYCO_API int myco_get_async(struct myco_septum *septum, struct myco_slice key, unsigned timeout_ms,
     myco_result_cb cb, void *data);
+/* options NULL: as myco_get_async. */
+MYCO_API int myco_get_with_async(struct myco_septum *septum, struct myco_slice key,
+    const struct myco_get_options *options, myco_result_cb cb, void *data);
 MYCO_API int myco_del_async(struct myco_septum *septum, struct myco_slice key,
     const struct myco_put_options *options, myco_result_cb cb, void *data);
 MYCO_API int myco_count_async(
@@ -245,6 +267,8 @@ MYCO_API int myco_put(struct myco_septum *septum, struct myco_slice key, struct 
     const struct myco_put_options *options, uint64_t *version, struct myco_err *err);
 MYCO_API int myco_get(struct myco_septum *septum, struct myco_slice key, struct myco_value *value,
     struct myco_err *err);
+MYCO_API int myco_get_with(struct myco_septum *septum, struct myco_slice key,
+    const struct myco_get_options *options, struct myco_value *value, struct myco_err *err);
 MYCO_API int myco_del(struct myco_septum *septum, struct myco_slice key,
     const struct myco_put_options *options, struct myco_err *err);
 MYCO_API int myco_count(struct myco_septum *septum, uint64_t *count, struct myco_err *err);

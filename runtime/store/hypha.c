@@ -37,6 +37,7 @@ static void step_down(struct myco_hypha *hypha)
 {
     hypha->serving = false; /* who is answered now may write again at once */
     myco__hypha_answer_lost(hypha);
+    myco__fences_forget_pending(hypha);
     myco__pending_free(hypha);
     myco__hypha_members_free(hypha);
     hypha->serving = false;
@@ -52,15 +53,18 @@ void myco_hypha_free(struct myco_hypha *hypha)
     myco_defer_cancel(&hypha->deferred);
     myco_buf_free(&hypha->restoring);
     myco__log_free(&hypha->log);
+    myco__fences_free(&hypha->fences);
     myco_table_free(hypha->table);
     myco_free(hypha);
 }
 
 /* ── Settling ──────────────────────────────────────────────────────────────────────────────── */
 
-static int apply_one(struct myco_hypha *hypha, const struct myco__record *record)
+static int apply_one(struct myco_hypha *hypha, struct myco__record *record)
 {
     const struct myco_write *write = &record->write;
+    int rc = write->fence.size > 0 ? myco__fence_apply(hypha, record) : 0;
+    if (rc != 0) return rc;
     if (write->op == MYCO_OP_PUT) {
         return myco_table_put(
             hypha->table, write->key, write->value, record->offset, write->expires_ms, NULL);

@@ -27,7 +27,9 @@
 #include "env/env.h"
 #include "store/table.h"
 
-#define MYCO_COPIES_MAX 8
+#define MYCO_COPIES_MAX     8
+#define MYCO_FENCE_NAME_MAX 79
+#define MYCO_FENCES_MAX     1024 /* names whose epochs one hypha keeps */
 
 /* What an acknowledgement means. */
 enum myco_level {
@@ -61,6 +63,11 @@ struct myco_write {
     uint64_t if_version; /* 0: no condition */
     bool if_absent;      /* PUT only */
     bool if_expired;     /* DEL by the sweep: only when the entry has expired by the log's time */
+    /* The epoch that the writer holds under that name; empty: none. The hypha keeps the highest
+     * that it saw of each name, in its log and its states, and refuses lower ones. A NOOP with a
+     * fence is how a fenced read begins. */
+    struct myco_slice fence;
+    uint64_t fence_epoch;
 };
 
 enum myco_propose { MYCO_PROPOSE_SHRINK, MYCO_PROPOSE_EXPAND };
@@ -73,9 +80,10 @@ struct myco_hypha_effects {
     int (*journal)(
         uint64_t offset, uint8_t kind, struct myco_slice bytes, uint64_t *sequence, void *data);
     /* The write that was given `token` ended: 0 with its version, ECONFLICT (version of what is
-     * there, 0 absent), EUNAVAILABLE (did not happen), EUNKNOWN, ENOTFOUND (del of an absent key;
-     * logged nothing). ECONFLICT and ENOTFOUND are reads: the caller checks its lease first. May
-     * run inside any call but myco_hypha_write; may call myco_hypha_write itself. */
+     * there, 0 absent), EFENCED (version: the newer epoch), EUNAVAILABLE (did not happen),
+     * EUNKNOWN, ENOTFOUND (del of an absent key; logged nothing). ECONFLICT, ENOTFOUND and EFENCED
+     * are reads: the caller checks its lease first. May run inside any call but myco_hypha_write;
+     * may call myco_hypha_write itself. */
     void (*complete)(uint64_t token, int status, uint64_t version, void *data);
     /* Ask consensus: compare-and-set on (set->epoch, set->version). Answered by configure() when it
      * was taken, or by myco_hypha_refused() when it never will be: until then writes wait for a
@@ -144,9 +152,10 @@ void myco_hypha_tick(struct myco_hypha *hypha); /* every 100 ms or so while it i
 bool myco_hypha_idle(const struct myco_hypha *hypha);
 
 /* Primary. Exactly one complete(token) follows, never before the call returned 0. Otherwise
- * ENOTLEADER, EUNAVAILABLE (not serving yet), EFULL, EINVAL, ETOOBIG, ENOMEM, or what the journal
- * says, and complete does not run. Conditions are judged against the latest write, committed or
- * not; what is refused because of one that is not is answered once that is committed. */
+ * ENOTLEADER, EUNAVAILABLE (not serving yet), EFULL, EINVAL, ETOOBIG (also: MYCO_FENCES_MAX names
+ * are kept already), ENOMEM, or what the journal says, and complete does not run. Conditions are
+ * judged against the latest write, committed or not; what is refused because of one that is not is
+ * answered once that is committed. */
 int myco_hypha_write(struct myco_hypha *hypha, const struct myco_write *write, uint64_t token);
 /* Stops taking writes (EUNAVAILABLE) until the next configure: before a hand-over. */
 void myco_hypha_seal(struct myco_hypha *hypha);
@@ -154,6 +163,8 @@ void myco_hypha_seal(struct myco_hypha *hypha);
 bool myco_hypha_serving(const struct myco_hypha *hypha);
 bool myco_hypha_sealed_clean(const struct myco_hypha *hypha); /* sealed, and nothing is pending */
 struct myco_table *myco_hypha_table(const struct myco_hypha *hypha);
+/* The highest epoch that was committed under `name`; 0: none. */
+uint64_t myco_hypha_fence(const struct myco_hypha *hypha, struct myco_slice name);
 uint64_t myco_hypha_epoch(const struct myco_hypha *hypha);  /* of the last record in the log */
 uint64_t myco_hypha_offset(const struct myco_hypha *hypha); /* of the last record in the log */
 uint64_t myco_hypha_committed(const struct myco_hypha *hypha);

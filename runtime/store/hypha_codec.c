@@ -3,7 +3,7 @@
  * A record, the same in the journal and in messages (little-endian, no padding):
  *
  *     u64 epoch │ u64 offset │ u64 time_ms │ u64 commit │ u64 expires_ms │ u8 op │ slice key │
- * slice value
+ * slice value │ with the flag FENCED in op: slice name │ u64 epoch of the fence
  *
  *     `commit` is how far the primary had committed when it made the record: who reads its journal
  *     may apply up to there. A slice is its u32 size, then its bytes.
@@ -32,6 +32,8 @@
 #include "base/mem.h"
 
 #define RECORD_FIXED (5u * 8 + 1 + 4 + 4)
+#define FENCE_FIXED  (4u + 8)
+#define FENCED       0x80 /* in op */
 
 void myco__head_write(struct myco_buf *buf, const struct myco__head *head)
 {
@@ -52,7 +54,8 @@ bool myco__head_read(struct myco_reader *reader, struct myco__head *head)
 
 size_t myco__hypha_record_size(const struct myco_write *write)
 {
-    return RECORD_FIXED + write->key.size + write->value.size;
+    size_t fence = write->fence.size > 0 ? FENCE_FIXED + write->fence.size : 0;
+    return RECORD_FIXED + write->key.size + write->value.size + fence;
 }
 
 static uint8_t *put_u32(uint8_t *to, uint32_t value)
@@ -95,6 +98,14 @@ static int record_parse(struct myco__record *record)
     uint8_t op = myco_read_u8(&reader);
     record->write.key = myco_read_slice(&reader);
     record->write.value = myco_read_slice(&reader);
+    if (op & FENCED) {
+        record->write.fence = myco_read_slice(&reader);
+        record->write.fence_epoch = myco_read_u64(&reader);
+        size_t size = record->write.fence.size;
+        if (size == 0 || size > MYCO_FENCE_NAME_MAX) return MYCO_EPROTO;
+        if (memchr(record->write.fence.data, 0, size) != NULL) return MYCO_EPROTO;
+        op &= (uint8_t)~FENCED;
+    }
     if (!myco_read_done(&reader) || op > MYCO_OP_DEL) return MYCO_EPROTO;
     record->write.op = (enum myco_op)op;
     size_t key_size = record->write.key.size, value_size = record->write.value.size;
@@ -116,9 +127,15 @@ struct myco__record *myco__hypha_record_new(const struct myco_write *write, uint
     to = put_u64(to, time_ms);
     to = put_u64(to, commit);
     to = put_u64(to, write->expires_ms);
-    *to++ = (uint8_t)write->op;
+    bool fenced = write->fence.size > 0;
+    *to++ = (uint8_t)(write->op | (fenced ? FENCED : 0));
     to = put_slice(to, write->key);
-    put_slice(to, write->value);
+    to = put_slice(to, write->value);
+    if (fenced) {
+        record->write.fence = myco_bytes(to + 4, write->fence.size);
+        record->write.fence_epoch = write->fence_epoch;
+        put_u64(put_slice(to, write->fence), write->fence_epoch);
+    }
     record->epoch = epoch;
     record->offset = offset;
     record->time_ms = time_ms;
@@ -134,7 +151,8 @@ struct myco__record *myco__hypha_record_new(const struct myco_write *write, uint
 int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **given)
 {
     if (bytes.size < RECORD_FIXED) return MYCO_EPROTO;
-    if (bytes.size > RECORD_FIXED + MYCO_KEY_SIZE_MAX + MYCO_VALUE_SIZE_MAX) return MYCO_EPROTO;
+    size_t size_max = RECORD_FIXED + MYCO_KEY_SIZE_MAX + MYCO_VALUE_SIZE_MAX;
+    if (bytes.size > size_max + FENCE_FIXED + MYCO_FENCE_NAME_MAX) return MYCO_EPROTO;
     struct myco__record *record = record_alloc(bytes.size);
     if (record == NULL) return MYCO_ENOMEM;
     memcpy(record->bytes, bytes.data, bytes.size);

@@ -3,6 +3,7 @@
  *     hypha.c           life, configure, roles, tick, peers
  *     hypha_log.c       the records in memory, the list of epochs, what is durable
  *     hypha_codec.c     records and messages as bytes
+ *     hypha_fence.c     the highest epoch seen of each name
  *     hypha_write.c     a write: judged, appended, answered
  *     hypha_members.c   primary: who holds a copy, what they acknowledged, what is proposed
  *     hypha_primary.c   primary: conversation with one member, from HELLO to the last APPEND
@@ -68,6 +69,18 @@ struct myco__epoch {
     uint64_t epoch, first, last;
 };
 
+/* The highest epoch of a name: committed, and as this primary has logged it. */
+struct myco__fence {
+    char name[MYCO_FENCE_NAME_MAX + 1];
+    uint64_t epoch, newest;
+    struct myco__record *by; /* what raises it to `newest`, while that is not committed */
+};
+
+struct myco__fences {
+    struct myco__fence *items; /* sorted by name */
+    uint32_t count, capacity;
+};
+
 struct myco__mark { /* once `sequence` is durable, the log is, up to `offset` */
     uint64_t sequence, offset;
 };
@@ -128,6 +141,8 @@ struct myco__member {
 struct myco__staging {
     struct myco_table *table;
     struct myco__log log;
+    struct myco__fences fences;
+    uint32_t fences_total;
     struct myco_buf rest; /* an item that is not whole yet */
     uint64_t taken;       /* bytes so far */
     uint64_t items, items_left;
@@ -143,6 +158,7 @@ struct myco_hypha {
     struct myco_env *env;
     struct myco_table *table; /* stored and loaded atomically */
     struct myco__log log;
+    struct myco__fences fences;
     struct myco_set set;
     uint64_t epoch;   /* the newest heard of: the set's, or a primary's message */
     uint64_t deposed; /* as primary of this epoch it was refused: somebody knows a newer one */
@@ -240,6 +256,20 @@ int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **recor
  * ahead. */
 bool myco__hypha_record_follows(
     const struct myco__log *log, const struct myco__record *record, bool skips);
+
+/* ── hypha_fence.c ── */
+void myco__fences_free(struct myco__fences *fences);
+/* Never lowers. ENOMEM. */
+int myco__fences_raise(struct myco__fences *fences, struct myco_slice name, uint64_t epoch);
+/* Primary: 0 (*raises: it is to be logged), EFENCED with the newer epoch and the record that says
+ * so (NULL: it is committed), ETOOBIG, ENOMEM. */
+int myco__fence_judge(struct myco_hypha *hypha, const struct myco_write *write, bool *raises,
+    uint64_t *newest, struct myco__record **by);
+/* It was logged; judged before, so that there is room. */
+void myco__fence_logged(struct myco_hypha *hypha, struct myco__record *record);
+int myco__fence_apply(struct myco_hypha *hypha, struct myco__record *record);
+/* What was logged and not committed counts no more. */
+void myco__fences_forget_pending(struct myco_hypha *hypha);
 
 /* ── hypha_write.c ── */
 void myco__pending_remove(struct myco_hypha *hypha, struct myco__record *record);

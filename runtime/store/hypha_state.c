@@ -3,6 +3,8 @@
  *
  *     u8 format │ u64 applied │ u64 time_ms │ u64 items │ u32 tail │ u16 epochs
  *     epochs × (u64 epoch │ u64 first │ u64 last)           oldest first, up to what is applied
+ *     fences × (u64 epoch │ slice name)                     after a u32 with their number; only in
+ *                                                           format 2, written when there are any
  *     items  × (u64 version │ u64 expires_ms │ slice key │ slice value)
  *     tail   × slice record                                 what is not applied; none in a member's
  * copy
@@ -16,7 +18,7 @@
 
 #include "base/mem.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT_PLAIN = 1, FORMAT_FENCED = 2 };
 
 #define HEAD_SIZE  (1u + 8 + 8 + 8 + 4 + 2)
 #define EPOCH_SIZE 24u
@@ -47,10 +49,30 @@ static void write_epochs(const struct myco__log *log, struct myco_buf *out)
     }
 }
 
-static void write_head(
-    const struct myco__log *log, uint64_t items, uint32_t tail, struct myco_buf *out)
+static void write_fences(const struct myco__fences *fences, uint32_t total, struct myco_buf *out)
 {
-    myco_buf_u8(out, FORMAT);
+    if (total == 0) return;
+    myco_buf_u32(out, total);
+    for (uint32_t i = 0; i < fences->count; i++) {
+        const struct myco__fence *fence = &fences->items[i];
+        if (fence->epoch == 0) continue;
+        myco_buf_u64(out, fence->epoch);
+        myco_buf_str(out, fence->name);
+    }
+}
+
+/* Those that are committed. */
+static uint32_t count_fences(const struct myco__fences *fences)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < fences->count; i++) count += fences->items[i].epoch != 0;
+    return count;
+}
+
+static void write_head(const struct myco__log *log, uint64_t items, uint32_t tail, uint32_t fences,
+    struct myco_buf *out)
+{
+    myco_buf_u8(out, fences ? FORMAT_FENCED : FORMAT_PLAIN);
     myco_buf_u64(out, log->applied);
     myco_buf_u64(out, log->time_ms);
     myco_buf_u64(out, items);
@@ -65,7 +87,9 @@ void myco__state_write(const struct myco_hypha *hypha, bool tail, struct myco_bu
     uint32_t count = tail ? (uint32_t)(log->count - log->applied_count) : 0;
     size_t body = myco_table_bytes(hypha->table) + items * ITEM_FIXED;
     myco_buf_reserve(out, HEAD_SIZE + log->epoch_count * EPOCH_SIZE + body);
-    write_head(log, items, count, out);
+    uint32_t fences = count_fences(&hypha->fences);
+    write_head(log, items, count, fences, out);
+    write_fences(&hypha->fences, fences, out);
     myco_table_each(hypha->table, write_item, out);
     for (uint32_t i = 0; i < count; i++) {
         const struct myco__record *record = myco__log_at(log, log->applied_count + i);
@@ -76,7 +100,8 @@ void myco__state_write(const struct myco_hypha *hypha, bool tail, struct myco_bu
 void myco__staging_write(const struct myco__staging *staging, struct myco_buf *out)
 {
     if (staging->headed) {
-        write_head(&staging->log, staging->items, 0, out);
+        write_head(&staging->log, staging->items, 0, staging->fences_total, out);
+        write_fences(&staging->fences, staging->fences_total, out);
         myco_table_each(staging->table, write_item, out);
     }
     myco_buf_bytes(out, staging->rest.data, staging->rest.size);
@@ -96,6 +121,7 @@ void myco__staging_free(struct myco__staging *staging)
     if (staging == NULL) return;
     if (staging->table != NULL) myco_table_free(staging->table);
     myco__log_free(&staging->log);
+    myco__fences_free(&staging->fences);
     myco_buf_free(&staging->rest);
     myco_free(staging);
 }
@@ -125,12 +151,18 @@ static int read_head(struct myco__staging *staging, struct myco_reader *at)
     staging->items = staging->items_left = myco_read_u64(&reader);
     staging->tail_left = myco_read_u32(&reader);
     uint16_t epochs = myco_read_u16(&reader);
-    if (format != FORMAT || epochs > MYCO__EPOCHS_MAX) return MYCO_EPROTO;
-    if (log->applied > MYCO__OFFSET_MAX) return MYCO_EPROTO;
-    if (myco_read_left(&reader) < epochs * (size_t)EPOCH_SIZE) return MORE;
+    bool fenced = format == FORMAT_FENCED;
+    if (!fenced && format != FORMAT_PLAIN) return MYCO_EPROTO;
+    if (epochs > MYCO__EPOCHS_MAX || log->applied > MYCO__OFFSET_MAX) return MYCO_EPROTO;
+    if (myco_read_left(&reader) < epochs * (size_t)EPOCH_SIZE + (fenced ? 4 : 0)) return MORE;
     for (uint16_t i = 0; i < epochs; i++) {
         int rc = read_epoch(log, &reader);
         if (rc != 0) return rc;
+    }
+    if (fenced) {
+        staging->fences_total = myco_read_u32(&reader);
+        uint32_t total = staging->fences_total;
+        if (total == 0 || total > 2 * MYCO_FENCES_MAX) return MYCO_EPROTO;
     }
     log->base = log->commit = log->last = log->applied;
     staging->headed = true;
@@ -146,6 +178,23 @@ static int read_sized(struct myco_reader *reader, size_t size_max, struct myco_s
     if (size > size_max) return MYCO_EPROTO;
     if (myco_read_left(&ahead) < size) return MORE;
     *slice = myco_read_slice(reader);
+    return 0;
+}
+
+static int read_fence(struct myco__staging *staging, struct myco_reader *at)
+{
+    struct myco_reader reader = *at;
+    struct myco_slice name;
+    if (myco_read_left(&reader) < 8) return MORE;
+    uint64_t epoch = myco_read_u64(&reader);
+    int rc = read_sized(&reader, MYCO_FENCE_NAME_MAX, &name);
+    if (rc != 0) return rc;
+    uint32_t before = staging->fences.count;
+    if (epoch == 0 || name.size == 0 || memchr(name.data, 0, name.size)) return MYCO_EPROTO;
+    rc = myco__fences_raise(&staging->fences, name, epoch);
+    if (rc != 0) return rc;
+    if (staging->fences.count == before) return MYCO_EPROTO; /* twice */
+    *at = reader;
     return 0;
 }
 
@@ -172,7 +221,7 @@ static int read_tail(struct myco__staging *staging, struct myco_reader *at)
 {
     struct myco_reader reader = *at;
     struct myco_slice bytes;
-    size_t size_max = 64 + MYCO_KEY_SIZE_MAX + MYCO_VALUE_SIZE_MAX;
+    size_t size_max = 64 + MYCO_KEY_SIZE_MAX + MYCO_VALUE_SIZE_MAX + 16 + MYCO_FENCE_NAME_MAX;
     int rc = read_sized(&reader, size_max, &bytes);
     if (rc != 0) return rc;
     struct myco__record *record;
@@ -195,6 +244,8 @@ static int read_tail(struct myco__staging *staging, struct myco_reader *at)
 static int read_all(struct myco__staging *staging, struct myco_reader *reader, bool *whole)
 {
     int rc = staging->headed ? 0 : read_head(staging, reader);
+    while (rc == 0 && staging->fences.count < staging->fences_total)
+        rc = read_fence(staging, reader);
     while (rc == 0 && staging->items_left > 0) rc = read_item(staging, reader);
     while (rc == 0 && staging->tail_left > 0) rc = read_tail(staging, reader);
     *whole = rc == 0;
@@ -238,6 +289,9 @@ void myco__staging_install(struct myco_hypha *hypha, struct myco__staging *stagi
     myco__log_free(&hypha->log);
     hypha->log = staging->log;
     memset(&staging->log, 0, sizeof(staging->log));
+    myco__fences_free(&hypha->fences);
+    hypha->fences = staging->fences;
+    staging->fences = (struct myco__fences){0};
     if (hypha->log.time_ms < time_ms) hypha->log.time_ms = time_ms;
     myco__staging_free(staging);
 }

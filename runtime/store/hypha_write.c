@@ -211,6 +211,11 @@ static int judge(const struct present *present, const struct myco_write *write, 
 
 static int check_sizes(const struct myco_write *write)
 {
+    if (write->fence.size > MYCO_FENCE_NAME_MAX) return MYCO_EINVAL;
+    if (write->fence.size > 0) {
+        bool torn = memchr(write->fence.data, 0, write->fence.size) != NULL;
+        if (torn || write->fence_epoch == 0) return MYCO_EINVAL;
+    }
     if (write->op == MYCO_OP_NOOP) {
         return write->key.size == 0 && write->value.size == 0 ? 0 : MYCO_EINVAL;
     }
@@ -240,7 +245,50 @@ int myco__hypha_append(struct myco_hypha *hypha, const struct myco_write *write,
     }
     myco__log_push(log, record, sequence);
     index_insert(hypha, record);
+    if (record->write.fence.size > 0) myco__fence_logged(hypha, record);
     if (given != NULL) *given = record;
+    return 0;
+}
+
+/* A refused write has been here all the same: its epoch counts from now on, and the answer waits
+ * until that is committed. */
+static int refuse_fenced(struct myco_hypha *hypha, const struct myco_write *write, uint64_t token,
+    int status, uint64_t version)
+{
+    struct myco_write seen = {
+        .op = MYCO_OP_NOOP, .fence = write->fence, .fence_epoch = write->fence_epoch};
+    struct myco__record *record;
+    int rc = myco__hypha_append(hypha, &seen, hypha->log.last + 1, &record);
+    if (rc != 0) return rc;
+    myco__hypha_settle_later(hypha);
+    return answer_later(hypha, record, token, status, version);
+}
+
+/* Below the fence; then by its conditions. */
+static int write_judged(struct myco_hypha *hypha, struct myco_write *write, uint64_t token)
+{
+    bool fenced = write->fence.size > 0, raises = false;
+    struct myco__record *record;
+    uint64_t version = 0;
+    if (fenced) {
+        int rc = myco__fence_judge(hypha, write, &raises, &version, &record);
+        if (rc == MYCO_EFENCED) return answer_later(hypha, record, token, rc, version);
+        if (rc != 0) return rc;
+        /* a read that raises nothing waits for what it was judged by */
+        if (write->op == MYCO_OP_NOOP && !raises) return answer_later(hypha, record, token, 0, 0);
+        if (!raises) write->fence = myco_bytes(NULL, 0);
+    }
+    if (write->op != MYCO_OP_NOOP) {
+        struct present present = find_present(hypha, write->key);
+        int status = judge(&present, write, &version);
+        if (status != 0 && raises) return refuse_fenced(hypha, write, token, status, version);
+        if (status != 0) return answer_later(hypha, present.by, token, status, version);
+    }
+    int rc = myco__hypha_append(hypha, write, hypha->log.last + 1, &record);
+    if (rc != 0) return rc;
+    record->token = token;
+    record->wanted = true;
+    myco__hypha_settle_later(hypha);
     return 0;
 }
 
@@ -252,17 +300,6 @@ int myco_hypha_write(struct myco_hypha *hypha, const struct myco_write *write, u
     if (rc != 0) return rc;
     size_t pending = hypha->log.pending_size + hypha->answers_size;
     if (pending >= hypha->options.pending_size_max) return MYCO_EFULL;
-    if (write->op != MYCO_OP_NOOP) {
-        struct present present = find_present(hypha, write->key);
-        uint64_t version;
-        int status = judge(&present, write, &version);
-        if (status != 0) return answer_later(hypha, present.by, token, status, version);
-    }
-    struct myco__record *record;
-    rc = myco__hypha_append(hypha, write, hypha->log.last + 1, &record);
-    if (rc != 0) return rc;
-    record->token = token;
-    record->wanted = true;
-    myco__hypha_settle_later(hypha);
-    return 0;
+    struct myco_write judged = *write;
+    return write_judged(hypha, &judged, token);
 }

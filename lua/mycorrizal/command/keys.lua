@@ -1,6 +1,7 @@
 -- Commands on keys: get, put, del, count, scan.
 
 local JSON <const> = { false, "as JSON" }
+local FENCE <const> = { "NAME:EPOCH", "refuse it when a newer epoch of NAME was seen" }
 local SCAN_LIMIT <const> = 1000
 local SCAN_PAGE <const> = 256
 
@@ -10,10 +11,10 @@ local function open(context, args)
   return context.node.mycel:septum(args.septum)
 end
 
-local function get(context, args)
+local function get(context, args, flags)
   local septum, message, code = open(context, args)
   if not septum then return nil, message, code end
-  local bytes, version, expires = septum:get_bytes(args.key)
+  local bytes, version, expires = septum:get_bytes(args.key, { fence = flags.fence })
   if not bytes and version then return nil, version, expires end
   if not bytes then return { missing = ("%s has no key '%s'"):format(args.septum, args.key) } end
   local item = value.decode(bytes)
@@ -27,7 +28,7 @@ local function put(context, args, flags)
   if not septum then return nil, message, code end
   local version
   version, message, code = septum:put(args.key, args.value, {
-    ttl = flags.ttl, if_absent = flags["if-absent"], if_version = flags["if-version"],
+    ttl = flags.ttl, if_absent = flags["if-absent"], if_version = flags["if-version"], fence = flags.fence,
   })
   if not version then return nil, message, code end
   return { value = { version = version }, text = "" }
@@ -37,7 +38,7 @@ local function del(context, args, flags)
   local septum, message, code = open(context, args)
   if not septum then return nil, message, code end
   local deleted
-  deleted, message, code = septum:del(args.key, { if_version = flags["if-version"] })
+  deleted, message, code = septum:del(args.key, { if_version = flags["if-version"], fence = flags.fence })
   if deleted == nil then return nil, message, code end
   if not deleted then return { missing = ("%s has no key '%s'"):format(args.septum, args.key) } end
   return { value = { deleted = true }, text = "" }
@@ -76,12 +77,13 @@ end
 return {
   {
     name = "get", summary = "Writes the value of a key to stdout: strings unchanged, other values as JSON.",
-    args = { { "septum" }, { "key" } }, flags = { json = JSON }, missing = "there is no such key", run = get,
+    args = { { "septum" }, { "key" } }, flags = { json = JSON, fence = FENCE },
+    missing = "there is no such key", run = get,
   },
   {
     name = "put", summary = "Stores a value.", args = { { "septum" }, { "key" }, { "value", optional = true } },
     flags = {
-      json = JSON,
+      json = JSON, fence = FENCE,
       ttl = { "TIME", "how long it lives: seconds, or 10m, 30d", duration = true },
       ["if-absent"] = { false, "only when there is no such key" },
       ["if-version"] = { "V", "only when this is its version", integer = true },
@@ -91,7 +93,7 @@ return {
   },
   {
     name = "del", summary = "Deletes a key.", args = { { "septum" }, { "key" } },
-    flags = { json = JSON, ["if-version"] = { "V", "only when this is its version", integer = true } },
+    flags = { json = JSON, fence = FENCE, ["if-version"] = { "V", "only when this is its version", integer = true } },
     missing = "there is no such key", run = del,
   },
   {

@@ -17,8 +17,12 @@ void core_token_free(struct core_token *token)
 int core_fence_check(const struct myco_core *core, const struct myco_fence *fence,
     const struct myco_septum_record *septum, char *message, size_t size)
 {
-    (void)core;
     size_t name = strlen(fence->name);
+    if (!myco_state_feature(core->state, MYCO_FEATURE_FENCES)) {
+        snprintf(message, size,
+            "no fences yet: a member is of an older version that would not check them");
+        return MYCO_EVERSION;
+    }
     if (!name || name > MYCO_FENCE_NAME_SIZE_MAX || !fence->epoch) {
         snprintf(message, size, "a fence has a name of 1 to %d bytes and an epoch above 0",
             MYCO_FENCE_NAME_SIZE_MAX);

@@ -158,7 +158,7 @@ void core_op_get(struct core_op *op); /* its fence stands: reads */
 
 /* core_fence.c */
 void core_token_free(struct core_token *token);
-/* EINVAL, ENOTSUP: with a message. */
+/* EINVAL, ENOTSUP, EVERSION: with a message. */
 int core_fence_check(const struct myco_core *core, const struct myco_fence *fence,
     const struct myco_septum_record *septum, char *message, size_t size);
 /* The newest epoch of that name that the cluster agreed on; 0: not one of its names. */

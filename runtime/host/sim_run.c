@@ -144,6 +144,7 @@ static void node_start(struct myco_sim *sim, unsigned host, void *data)
     seed = myco_sim_addr(1 % world->options.nodes);
     myco_core_join(node->core, &seed);
     sim_events_node_up(node);
+    sim_fence_node_up(node);
 }
 
 static void node_crash(struct myco_sim *sim, unsigned host, void *data)
@@ -152,6 +153,7 @@ static void node_crash(struct myco_sim *sim, unsigned host, void *data)
     struct sim_node *node = &world->nodes[host];
     struct myco_core *core = node->core;
     if (core) sim_events_node_down(node);
+    if (core) sim_fence_node_down(node);
     node->core = NULL; /* what ends with ECLOSED now is no client's answer */
     myco_core_free(core);
     node->store = NULL;
@@ -190,6 +192,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     world->clients = sim_clients_new(world);
     world->cache = sim_cache_new(world);
     world->events = sim_events_new(world);
+    world->fence = sim_fence_new(world);
     world->disks = sim_disks_new(world);
     return world;
 }
@@ -200,6 +203,7 @@ void sim_world_free(struct sim_world *world)
     myco_sim_free(world->sim);
     sim_disks_free(world->disks);
     sim_events_free(world->events);
+    sim_fence_free(world->fence);
     sim_cache_free(world->cache);
     sim_clients_free(world->clients);
     sim_check_free(world->check);
@@ -226,7 +230,8 @@ static bool serves(void *data)
 static bool rests(void *data)
 {
     struct sim_world *world = data;
-    return world->violation[0] || (sim_clients_idle(world) && sim_cache_idle(world));
+    return world->violation[0] ||
+           (sim_clients_idle(world) && sim_cache_idle(world) && sim_fence_idle(world));
 }
 
 static bool scanned(void *data)
@@ -293,6 +298,7 @@ static void rest(struct sim_world *world)
     sim_clients_stop(world);
     sim_cache_stop(world);
     sim_events_stop(world);
+    sim_fence_stop(world);
     await(world, rests, SIM_HEALING_MS, "operations do not end");
     sim_clients_stop(world); /* every key is read again, after the last write */
     await(world, formed, SIM_HEALING_MS, "a node does not become ready after healing");
@@ -318,6 +324,7 @@ static void lose_everything(struct sim_world *world)
     sim_clients_go_on(world);
     sim_cache_start(world);
     sim_events_start(world);
+    sim_fence_start(world);
     pass(world, 2000);
     rest(world);
 }
@@ -329,6 +336,7 @@ static void run(struct sim_world *world)
     sim_clients_start(world);
     sim_cache_start(world);
     sim_events_start(world);
+    sim_fence_start(world);
     await(world, serves, SIM_HEALING_MS, "the septa do not serve");
     disturb(world);
     pass(world, (uint64_t)world->options.seconds * 1000);
@@ -341,6 +349,7 @@ static void run(struct sim_world *world)
     lose_everything(world);
     if (world->options.store && !world->violation[0]) sim_store_check(world);
     if (!world->violation[0]) sim_clients_verify(world);
+    if (!world->violation[0]) sim_fence_verify(world);
 }
 
 void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome)
@@ -364,6 +373,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
     if (!options->quiet) {
         sim_clients_report(world, stdout);
         sim_events_report(world, stdout);
+        sim_fence_report(world, stdout);
         sim_disks_report(world, stdout);
     }
     sim_world_free(world);

@@ -7,6 +7,7 @@
  *   sim_check.c    invariants of consensus, elections and hyphae, in true time
  *   sim_clients.c  those who read and write a durable septum; sim_judge.c judges what they saw
  *   sim_cache.c    those who use a cache; sim_events.c those who publish, listen and campaign
+ *   sim_fence.c    those who write with the epoch of what they lead, or led
  *   sim_store.c    the manifests, and what a restore must bring back
  *   sim_failover.c how long a dead leader or primary is missed */
 #ifndef MYCO_HOST_SIM_WORLD_H
@@ -52,6 +53,7 @@ struct sim_world {
     struct sim_clients *clients;
     struct sim_cache *cache;
     struct sim_events *events;
+    struct sim_fence *fence;
     struct sim_disks *disks;
     uint64_t reborn_after; /* the incarnation that was lost: what comes is higher */
     bool closing;          /* what happens now is no violation */
@@ -131,6 +133,17 @@ void sim_events_node_down(struct sim_node *node); /* before its core goes */
 void sim_events_last(struct sim_world *world);    /* one more from each, that all must hear */
 bool sim_events_heard(struct sim_world *world);
 void sim_events_report(struct sim_world *world, FILE *file);
+
+/* sim_fence.c */
+struct sim_fence *sim_fence_new(struct sim_world *world);
+void sim_fence_free(struct sim_fence *fence);
+void sim_fence_start(struct sim_world *world);
+void sim_fence_stop(struct sim_world *world);
+bool sim_fence_idle(struct sim_world *world);
+void sim_fence_node_up(struct sim_node *node);
+void sim_fence_node_down(struct sim_node *node);
+void sim_fence_verify(struct sim_world *world); /* of all that was accepted */
+void sim_fence_report(struct sim_world *world, FILE *file);
 
 /* sim_disks.c */
 struct sim_disks *sim_disks_new(struct sim_world *world);

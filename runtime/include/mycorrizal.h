@@ -228,7 +228,8 @@ MYCO_API int myco_septum_async(struct myco *node, const char *name, const char *
  * as its data, and refuses lower ones with EFENCED; the name of an election or a lock is also
  * judged by what the cluster has agreed on. So a holder that was replaced, and does not know it
  * yet, can do no harm. A hypha keeps 1,024 names (ETOOBIG). A septum of kind cache may forget with
- * its primary: it takes no fences (ENOTSUP). */
+ * its primary: it takes no fences (ENOTSUP). While a member is of a version
+ * before fences: EVERSION. */
 #define MYCO_FENCE_NAME_SIZE_MAX 79
 struct myco_fence {
     const char *name; /* NULL: none */

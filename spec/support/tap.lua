@@ -27,7 +27,9 @@ return function()
     number = number + 1
     local name = handler.getFullName(element)
     if status == "pending" then
-      print(("ok %d - %s # SKIP"):format(number, name))
+      local last = handler.pendings[#handler.pendings]
+      local why = last and type(last.message) == "string" and " " .. last.message or ""
+      print(("ok %d - %s # SKIP%s"):format(number, name, why))
     else
       print(("%s %d - %s"):format(status == "success" and "ok" or "not ok", number, name))
     end

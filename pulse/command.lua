@@ -1,7 +1,9 @@
 -- One-shot commands: words of a command line in, output and an exit status out.
 
 local command <const> = require "mycorrizal.command"
+local connect <const> = require("pulse.client").connect
 local output <const> = require "pulse.print"
+local json <const> = require "mycorrizal.json"
 local tty <const> = require "mycorrizal.io.tty"
 
 local M <const> = {}
@@ -82,11 +84,17 @@ local function on_item(item, as_json)
   io.stdout:flush()
 end
 
+-- Who reads may have gone away: then there is nobody to write for.
+local function show_item(text)
+  if not (io.stdout:write(text, "\n") and io.stdout:flush()) then os.exit(M.FAILED) end
+end
+
 local function ask(client, parsed)
   local definition, as_json = parsed.definition, parsed.flags.json
   if definition.client then
     return definition.client({
-      client = client, note = function(text) io.stderr:write(text, "\n") end,
+      client = client, connect = connect, note = function(text) io.stderr:write(text, "\n") end,
+      show = function(item, text) show_item(as_json and json.encode(item) or text) end,
     }, parsed.args, parsed.flags)
   end
   local reply, message, code = client:request({

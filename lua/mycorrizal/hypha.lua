@@ -1,6 +1,7 @@
 -- Hypha, this node: what it is, how it does, and the functions of its host.
 
 local core <const> = require "mycorrizal.core"
+local task <const> = require "mycorrizal.task"
 
 local M <const> = {}
 
@@ -35,6 +36,68 @@ end
 ---@return string? code
 function Hypha:hyphae()
   return self.node:inspect("hyphae")
+end
+
+-- ── What happens to the cluster ──
+
+---@class myco.event
+---@field sequence integer of this node, from 1 with each start
+---@field time_ms integer since 1970, by this node's clock
+---@field kind string "member.dead", "election.moved", …
+---@field subject string
+---@field text string a sentence
+---@field fields table<string, string|integer>
+
+local WAITING_MAX <const> = 65536 -- events for one iterator; the oldest give way
+
+local function kept(list, from)
+  local at = 0
+  return function()
+    repeat at = at + 1 until not list[at] or list[at].sequence >= from
+    return list[at]
+  end
+end
+
+local function follow(node, from)
+  local queue, first, last, wake = {}, 1, 0, nil
+  local held, message, code = core.follow(node.handle, from, function(event)
+    last = last + 1
+    queue[last] = event
+    if last - first >= WAITING_MAX then
+      queue[first] = nil
+      first = first + 1
+    end
+    if wake then wake() end
+  end)
+  if not held then return nil, message, code end
+  local closer = setmetatable({}, { __close = function() core.release(held) end })
+  return function()
+    while first > last do
+      task.await(function(callback)
+        wake = callback
+        return true
+      end)
+    end
+    local event = queue[first]
+    queue[first] = nil
+    first = first + 1
+    return event
+  end, nil, nil, closer
+end
+
+--- What this node saw happen to the cluster, oldest first, for a `for` loop. `from`: from this number
+--- on, -1: only what is to come. `follow`: goes on with what happens from now on, and waits for it.
+---@param options { from: integer?, follow: boolean? }?
+---@return (fun(): myco.event?)? next
+---@return string? message
+---@return string? code
+---@return table? closing for the loop
+function Hypha:events(options)
+  local from = options and options.from or 0
+  if options and options.follow then return follow(self.node, from) end
+  local list, message, code = self.node:inspect("events")
+  if not list then return nil, message, code end
+  return kept(list, from < 0 and math.maxinteger or from)
 end
 
 --- Calls a function that the host exposed.

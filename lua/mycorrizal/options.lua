@@ -19,6 +19,7 @@ local M <const> = {}
 ---@field timeout number|string? default deadline of every call
 ---@field lease number|string? of all that a node leads
 ---@field value_size_max integer|string?
+---@field events_max integer? events kept in memory for hypha:events(); default 4096
 ---@field log "text"|"json"? lines on stderr
 ---@field log_level string? trace, debug, info, warn (default), error
 ---@field config string? Lua source of declarations, run once ready
@@ -44,7 +45,7 @@ end
 
 local PLAIN <const> = {
   "name", "cluster", "listen", "advertise", "admin", "data", "store", "tls", "lua_path", "config",
-  "expect", "log", "log_level",
+  "expect", "events_max", "log", "log_level",
 }
 
 local KNOWN <const> = {

@@ -10,6 +10,7 @@ local value <const> = require "mycorrizal.value"
 local M <const> = {}
 
 local RECORDS_MAX <const> = 4096
+local EVENTS_AT_ONCE <const> = 256
 local WRITERS_MAX <const> = 64
 
 local function leader_of(node, subsystem)
@@ -30,8 +31,36 @@ function M.hello(context)
   return {
     name = node.name, cluster = status.cluster, version = status.version or require(
       "mycorrizal").version, nodes = alive,
-    leader = leader_of(node, "nodosum"),
+    leader = leader_of(node, "nodosum"), node = node.id, generation = status.generation,
   }
+end
+
+--- A document of the node, see Node:inspect().
+function M.inspect(context, request)
+  local document, message, code = context.node:inspect(tostring(request.topic))
+  if document == nil then return nil, message, code end
+  return { document = document }
+end
+
+--- Events from number `from` on, in parts {events}; with `follow` also those that are to come.
+function M.events(context, request)
+  local from = math.tointeger(request.from) or 0
+  local page = {}
+  local function send()
+    if #page > 0 then context.tell({ events = page }) end
+    page = {}
+  end
+  for event in assert(context.node.hypha:events({ from = from })) do
+    page[#page + 1] = event
+    from = event.sequence + 1
+    if #page == EVENTS_AT_ONCE then send() end
+  end
+  send()
+  context.tell({ all = true }) -- that there was
+  if not request.follow then return { next = from } end
+  for event in assert(context.node.hypha:events({ from = from, follow = true })) do
+    context.tell({ events = { event } })
+  end
 end
 
 --- Evaluates Lua. The results are shown as text; a value that can travel is given too.

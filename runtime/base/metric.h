@@ -34,6 +34,14 @@
     X(STORE_PUTS, "mycorrizal_store_puts_total", COUNTER, "objects written to the object store")   \
     X(STORE_ERRORS, "mycorrizal_store_errors_total", COUNTER, "requests the object store failed")  \
     X(MANIFESTS, "mycorrizal_store_manifests_total", COUNTER, "manifests written")                 \
+    X(EVENTS_MEMBER, "mycorrizal_events_member_total", COUNTER, "events of members")               \
+    X(EVENTS_ELECTION, "mycorrizal_events_election_total", COUNTER, "events of elections")         \
+    X(EVENTS_CONSENSUS, "mycorrizal_events_consensus_total", COUNTER,                              \
+        "events of the consensus group")                                                           \
+    X(EVENTS_LEASE, "mycorrizal_events_lease_total", COUNTER, "events of this node's lease")       \
+    X(EVENTS_HYPHA, "mycorrizal_events_hypha_total", COUNTER, "events of primaries that moved")    \
+    X(EVENTS_CLUSTER, "mycorrizal_events_cluster_total", COUNTER,                                  \
+        "events of septa, policies, features, keys")                                               \
     X(LUA_ERRORS, "mycorrizal_lua_errors_total", COUNTER, "errors raised in Lua tasks")            \
     X(POLICY_REFUSED, "mycorrizal_policy_refused_total", COUNTER, "policy answers refused")
 

@@ -158,5 +158,6 @@ int myco__open_core(lua_State *L)
     luaL_setfuncs(L, myco__bind_mycel, 0);
     luaL_setfuncs(L, myco__bind_cytoplasm, 0);
     luaL_setfuncs(L, myco__bind_nodosum, 0);
+    luaL_setfuncs(L, myco__bind_follow, 0);
     return 1;
 }

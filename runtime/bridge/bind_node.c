@@ -73,6 +73,7 @@ static void read_options(lua_State *L, struct myco_options *options)
     options->timeout_ms = number_option(L, "timeout_ms", 0);
     options->lease_ms = number_option(L, "lease_ms", 0);
     options->value_size_max = number_option(L, "value_size_max", 0);
+    options->events_max = number_option(L, "events_max", 0);
     options->no_lua = number_option(L, "no_lua", 0);
 }
 

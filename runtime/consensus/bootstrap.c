@@ -32,12 +32,26 @@ struct myco_bootstrap {
     uint64_t since_ms, seen_hash;
 };
 
+/* After the first four fields: u8 what, u8 size, bytes, to the end. What is not known is passed
+ * over, so that another version may say more; older ones read only the four. */
+enum { META_ADMIN = 1, META_VERSION };
+
+static void write_extra(struct myco_buf *out, uint8_t what, struct myco_slice bytes)
+{
+    if (bytes.size == 0 || bytes.size > MYCO_ADMIN_MAX) return;
+    myco_buf_u8(out, what);
+    myco_buf_u8(out, (uint8_t)bytes.size);
+    myco_buf_bytes(out, bytes.data, bytes.size);
+}
+
 void myco_node_meta_write(const struct myco_node_meta *meta, struct myco_buf *out)
 {
     myco_buf_u8(out, (uint8_t)(meta->fresh | meta->leads << 1));
     myco_buf_u32(out, meta->expect);
     myco_buf_u64(out, meta->term);
     myco_buf_u64(out, meta->cluster);
+    write_extra(out, META_ADMIN, meta->admin);
+    write_extra(out, META_VERSION, meta->version);
 }
 
 bool myco_node_meta_read(const struct myco_member *member, struct myco_node_meta *meta)
@@ -48,7 +62,15 @@ bool myco_node_meta_read(const struct myco_member *member, struct myco_node_meta
         .fresh = flags & 1, .leads = flags >> 1 & 1, .expect = myco_read_u32(&in)};
     meta->term = myco_read_u64(&in);
     meta->cluster = myco_read_u64(&in);
-    return !in.bad;
+    bool ok = !in.bad;
+    while (myco_read_left(&in)) {
+        uint8_t what = myco_read_u8(&in), size = myco_read_u8(&in);
+        struct myco_slice bytes = myco_read_bytes(&in, size);
+        if (in.bad) break;
+        if (what == META_ADMIN && size <= MYCO_ADMIN_MAX) meta->admin = bytes;
+        if (what == META_VERSION && size <= MYCO_ADMIN_MAX) meta->version = bytes;
+    }
+    return ok;
 }
 
 static void write_list(struct myco_buf *out, const struct pledge *pledge)

@@ -21,8 +21,10 @@ struct myco_node_meta {
     bool leads; /* the consensus leader, of `term` */
     uint32_t expect;
     uint64_t term;
-    uint64_t cluster; /* 0: none yet */
+    uint64_t cluster;                 /* 0: none yet */
+    struct myco_slice admin, version; /* where pulse reaches it, its release; lent, or empty */
 };
+#define MYCO_ADMIN_MAX 107 /* of `admin` */
 void myco_node_meta_write(const struct myco_node_meta *meta, struct myco_buf *out);
 bool myco_node_meta_read(const struct myco_member *member, struct myco_node_meta *meta);
 

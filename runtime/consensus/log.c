@@ -216,6 +216,18 @@ uint64_t myco_rlog_applied_index(const struct myco_rlog *log)
     return log->applied;
 }
 
+bool myco_rlog_match(const struct myco_rlog *log, uint64_t id, uint64_t *match)
+{
+    raft_index index = 0;
+    if (!myco_rlog_is_leader(log)) return false;
+    if (id == log->self)
+        index = raft_last_index(ask(log));
+    else if (raft_match_index(ask(log), id, &index) != 0)
+        return false;
+    *match = index;
+    return true;
+}
+
 size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max)
 {
     size_t count = log->config.count < max ? log->config.count : max;

@@ -84,6 +84,8 @@ uint64_t myco_rlog_term(const struct myco_rlog *log);
 uint64_t myco_rlog_commit_index(const struct myco_rlog *log);
 uint64_t myco_rlog_applied_index(const struct myco_rlog *log);
 uint64_t myco_rlog_last_index(const struct myco_rlog *log); /* appended here, committed or not */
+/* Leader: up to where `id` has the log; false: not known. */
+bool myco_rlog_match(const struct myco_rlog *log, uint64_t id, uint64_t *match);
 /* Committed configuration. */
 size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max);
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id);

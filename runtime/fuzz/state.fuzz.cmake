@@ -1,1 +1,2 @@
 myco_fuzz(state LAYERS consensus)
+myco_fuzz(node_meta LAYERS consensus)

@@ -309,6 +309,15 @@ void myco_swim_refused(struct myco_swim *swim, uint64_t id, uint64_t generation)
     myco__swim_schedule(swim);
 }
 
+size_t myco_swim_accusers(const struct myco_swim *swim, uint64_t id, uint64_t *ids, size_t max)
+{
+    const struct myco__member *member = myco__member_get(swim, id);
+    size_t count = member ? member->accuser_count : 0;
+    if (count > max) count = max;
+    if (count) memcpy(ids, member->accusers, count * sizeof *ids);
+    return count;
+}
+
 void myco_swim_hint(struct myco_swim *swim, uint64_t id)
 {
     struct myco__member *member = myco__member_get(swim, id);

@@ -76,6 +76,8 @@ void myco_swim_leave(struct myco_swim *swim);
 /* NULL; lends until the next call. */
 const struct myco_member *myco_swim_get(const struct myco_swim *swim, uint64_t id);
 const struct myco_member *myco_swim_self(const struct myco_swim *swim);
+/* Who suspects it, as far as was heard here: at most `max` ids; 0 when it is no suspect. */
+size_t myco_swim_accusers(const struct myco_swim *swim, uint64_t id, uint64_t *ids, size_t max);
 /* All but this node, in the order in which they were learned. *cursor starts at 0; NULL ends. */
 const struct myco_member *myco_swim_next(const struct myco_swim *swim, uint32_t *cursor);
 /* With this node, when alive. */

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "host/node.h"
+#include "host/node_call.h"
 
 #define FUNCTIONS_MAX 1024
 
@@ -32,7 +32,7 @@ static void run_call(struct myco *node, struct node_post *post, bool closed)
     pthread_mutex_unlock(&call->mutex);
 }
 
-static int call_on_loop(struct myco *node, int (*fn)(struct myco *node, void *arg), void *arg)
+int node_call(struct myco *node, int (*fn)(struct myco *node, void *arg), void *arg)
 {
     if (node_on_loop(node)) return node->core ? fn(node, arg) : MYCO_ECLOSED;
     struct call call = {.post = {.run = run_call}, .fn = fn, .arg = arg};
@@ -50,7 +50,7 @@ static int call_on_loop(struct myco *node, int (*fn)(struct myco *node, void *ar
     return rc;
 }
 
-static void handle_keep(struct node_handle *handle, struct myco *node)
+void node_handle_keep(struct node_handle *handle, struct myco *node)
 {
     handle->node = node;
     pthread_mutex_lock(&node->mutex);
@@ -58,7 +58,7 @@ static void handle_keep(struct node_handle *handle, struct myco *node)
     pthread_mutex_unlock(&node->mutex);
 }
 
-static void handle_free(struct node_handle *handle)
+void node_handle_free(struct node_handle *handle)
 {
     struct myco *node = handle->node;
     pthread_mutex_lock(&node->mutex);
@@ -96,13 +96,13 @@ int myco_subscribe(struct myco *node, const char *subject, const struct myco_sub
         .queue = options && options->queue ? options->queue : "",
         .cb = cb,
         .data = data};
-    int rc = call_on_loop(node, do_subscribe, &ask);
+    int rc = node_call(node, do_subscribe, &ask);
     if (rc)
         return ask.err.code ? myco_err(err, rc, "%s", ask.err.message)
                             : myco_err(err, rc, "subscribe %s: %s", subject, myco_strerror(rc));
     *sub = myco_alloc(sizeof **sub);
     (*sub)->bus_sub = ask.sub;
-    handle_keep(&(*sub)->handle, node);
+    node_handle_keep(&(*sub)->handle, node);
     return 0;
 }
 
@@ -117,8 +117,8 @@ static int do_unsubscribe(struct myco *node, void *arg)
 void myco_unsubscribe(struct myco_sub *sub, void (*done)(void *data), void *data)
 {
     if (!sub) return;
-    call_on_loop(sub->handle.node, do_unsubscribe, sub);
-    handle_free(&sub->handle);
+    node_call(sub->handle.node, do_unsubscribe, sub);
+    node_handle_free(&sub->handle);
     if (done) done(data);
 }
 
@@ -139,7 +139,7 @@ int myco_publish(struct myco *node, const char *subject, struct myco_slice data,
     struct myco_err *err)
 {
     struct publish ask = {.subject = subject, .reply = reply ? reply : "", .data = data};
-    int rc = call_on_loop(node, do_publish, &ask);
+    int rc = node_call(node, do_publish, &ask);
     if (rc == 0) return 0;
     return ask.err.code ? myco_err(err, rc, "%s", ask.err.message)
                         : myco_err(err, rc, "publish %s: %s", subject, myco_strerror(rc));
@@ -173,12 +173,12 @@ int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb, void *da
     election->cb = cb;
     election->data = data;
     myco_text_copy(election->name, sizeof election->name, name);
-    int rc = call_on_loop(node, do_campaign, election);
+    int rc = node_call(node, do_campaign, election);
     if (rc) {
         myco_free(election);
         return myco_err(err, rc, "campaign %s: %s", name, myco_strerror(rc));
     }
-    handle_keep(&election->handle, node);
+    node_handle_keep(&election->handle, node);
     *election_out = election;
     return 0;
 }
@@ -194,8 +194,8 @@ static int do_resign(struct myco *node, void *arg)
 void myco_resign(struct myco_election *election, void (*done)(void *data), void *data)
 {
     if (!election) return;
-    call_on_loop(election->handle.node, do_resign, election);
-    handle_free(&election->handle);
+    node_call(election->handle.node, do_resign, election);
+    node_handle_free(&election->handle);
     if (done) done(data);
 }
 
@@ -237,7 +237,7 @@ int myco_expose(struct myco *node, const char *name, myco_function_cb cb, void *
     struct expose ask = {name, cb, data};
     if (!name || !*name || strlen(name) >= sizeof((struct node_function *)0)->name)
         return MYCO_EINVAL;
-    return call_on_loop(node, do_expose, &ask);
+    return node_call(node, do_expose, &ask);
 }
 
 int myco_reply_set(struct myco_reply *reply, struct myco_slice msgpack)

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "host/core_internal.h"
+#include "host/core_witness.h"
 
 #define TICK_MS       50
 #define RETRY_MS      10
@@ -150,6 +151,8 @@ static void tell_meta(struct myco_core *core)
         .expect = core->options.expect,
         .term = myco_rlog_term(core->log),
         .cluster = core->state->cluster,
+        .admin = myco_str(core->admin),
+        .version = myco_str(myco_version()),
     };
     if (!meta.leads) meta.term = 0; /* else every term would travel */
     struct myco_buf out = {0};
@@ -200,9 +203,7 @@ static void on_member(const struct myco_member *now, const struct myco_member *w
         core->transport->ops->unlink(core->transport, now->id);
         lose_peer(core, now->id); /* the transport tells no on_down of what is unlinked here */
     }
-    if (!was || was->state != now->state || was->generation != now->generation)
-        MYCO_INFO(core->env->log, "hypha", "member", "name=%s state=%s generation=%llu", now->name,
-            myco_member_state_name(now->state), (unsigned long long)now->generation);
+    witness_member(core, now, was);
     if (!alive && myco_rlog_leader(core->log) == now->id) myco_rlog_leader_died(core->log, now->id);
     MYCO_METRIC_SET(
         core->env->metrics, MEMBERS_ALIVE, myco_swim_count(core->swim, MYCO_MEMBER_ALIVE));
@@ -243,9 +244,11 @@ static void on_down(uint64_t peer, bool was_up, enum myco_down_reason reason, vo
     if (was_up) lose_peer(core, peer);
     const struct myco_member *member = myco_swim_get(core->swim, peer);
     if (!member) return;
-    if (reason == MYCO_DOWN_REFUSED)
+    if (reason == MYCO_DOWN_REFUSED) {
+        core->refused = peer;
         myco_swim_refused(core->swim, peer, member->generation);
-    else if (reason != MYCO_DOWN_CLOSED)
+        core->refused = 0;
+    } else if (reason != MYCO_DOWN_CLOSED)
         myco_swim_hint(core->swim, peer);
 }
 
@@ -254,7 +257,10 @@ static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, v
     struct myco_core *core = data;
     switch (type) {
     case MYCO_MESSAGE_RAFT:
-    case MYCO_MESSAGE_RAFT_BULK: myco_rlog_receive(core->log, peer, payload); return;
+    case MYCO_MESSAGE_RAFT_BULK:
+        witness_heard(core, peer);
+        myco_rlog_receive(core->log, peer, payload);
+        return;
     case MYCO_MESSAGE_PLEDGE: myco_bootstrap_receive(core->bootstrap, peer, payload); return;
     case MYCO_MESSAGE_SUBMIT:
     case MYCO_MESSAGE_SUBMIT_REFUSED:
@@ -484,6 +490,7 @@ static void tick(void *data)
     core_serve_sweep(core);
     core_duties_tick(core);
     leave_step(core);
+    witness_tick(core);
     core_refresh_soon(core);
 }
 
@@ -497,9 +504,18 @@ static void hand_over(void *data)
         core_hyphae_hand_over(core, false);
 }
 
-static void lease_changed(void *data)
+static void lease_gained(void *data)
 {
     struct myco_core *core = data;
+    witness_lease(core, true);
+    core_duties_lease(core);
+    core_ops_retry(core);
+}
+
+static void lease_lost(void *data)
+{
+    struct myco_core *core = data;
+    witness_lease(core, false);
     core_duties_lease(core);
     core_ops_retry(core);
 }
@@ -534,13 +550,15 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     core->domain = myco_domain_new();
     core->started_ms = myco_now_ms(core->env);
 
+    core->chronicle = chronicle_new(core->env, options->events_max);
+    core->witness = witness_new();
     struct myco_state_events state_events = core_state_events(core);
     core->state = myco_state_new(&state_events);
     core->state->features_own &= ~options->features_masked;
     core->commands = myco_commands_new(core->env, identity->id, identity->generation,
         &(struct myco_commands_events){send_command, core, core->state});
     core->lease = myco_lease_new(core->env, identity->id,
-        &(struct myco_lease_events){send_lease, lease_changed, lease_changed, core});
+        &(struct myco_lease_events){send_lease, lease_lost, lease_gained, core});
     core->bus = myco_bus_new(core->env, identity->id, &(struct myco_bus_events){send_bus, core});
     core->persist = core_persist_new(core);
     myco_timer_init(&core->tick, core->env, tick, core);
@@ -641,6 +659,8 @@ void myco_core_free(struct myco_core *core)
     if (core->swim) myco_swim_free(core->swim);
     myco_state_free(core->state);
     myco_domain_free(core->domain);
+    witness_free(core->witness);
+    chronicle_free(core->chronicle);
     MYCO_MAP_EACH (struct core_peer, peer, &core->up) myco_free(peer);
     myco_map_free(&core->up);
     myco_free(core);

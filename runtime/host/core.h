@@ -44,6 +44,7 @@ struct myco_core_options {
     uint32_t expect;
     uint32_t lease_ms, timeout_ms, value_size_max;
     uint64_t features_masked; /* bits: this node behaves as a build without them */
+    uint32_t events_max;      /* kept in the chronicle; 0: 4,096 */
 };
 
 struct myco_core_events {
@@ -120,6 +121,12 @@ void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *bod
     unsigned timeout_ms, myco_result_cb cb, void *data); /* value → version */
 
 /* ── Looking in ── */
+
+/* Where pulse reaches this node; told to all. "": nowhere. */
+void myco_core_set_admin(struct myco_core *core, const char *admin);
+/* See myco_follow(). NULL: too many. */
+struct chronicle_follower *myco_core_follow(
+    struct myco_core *core, uint64_t from, myco_event_cb cb, void *data);
 
 /* ENOTFOUND. */
 int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf *out);

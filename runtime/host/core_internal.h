@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "host/core.h"
+#include "host/core_chronicle.h"
 #include "object/chain.h"
 #include "wire/message.h"
 
@@ -70,6 +71,11 @@ struct myco_core {
     struct myco_journal *journal;
     struct myco_domain *domain;
     struct core_persist *persist;
+    struct myco_chronicle *chronicle;
+    struct core_witness *witness;
+    char admin[MYCO_ADMIN_MAX + 1];
+    uint64_t refused; /* its port refuses, being told to gossip; 0: none */
+    uint8_t applying; /* kind of the command that is being applied; 0: none */
 
     struct myco_map hyphae; /* stream → struct core_hypha */
     struct myco_list dirty;

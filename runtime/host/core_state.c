@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "host/core_internal.h"
+#include "host/core_witness.h"
 
 /* ── the log's events ── */
 
@@ -29,8 +30,10 @@ static void apply(uint64_t index, uint64_t term, struct myco_slice command, void
     (void)term;
     if (core->failed) return;
     myco_command_peek(command, &head);
-    if (myco_state_apply(
-            core->state, command, &result)) { /* skipping it would make this node's state differ */
+    core->applying = head.kind;
+    int unknown = myco_state_apply(core->state, command, &result);
+    core->applying = 0;
+    if (unknown) { /* skipping it would make this node's state differ */
         char message[128];
         snprintf(message, sizeof message,
             "the log holds a command (kind %u, index %llu) of a newer version: upgrade this node",
@@ -53,19 +56,22 @@ static void snapshot(struct myco_buf *out, void *data)
         out->failed = true; /* it lacks what could not be applied: nobody may start from it */
     else
         myco_state_save(core->state, out);
+    witness_snapshot(core, false, myco_rlog_applied_index(core->log));
 }
 
 static int restore(uint64_t index, struct myco_slice bytes, struct myco_err *err, void *data)
 {
     struct myco_core *core = data;
-    (void)index;
-    return myco_state_load(core->state, bytes, err);
+    int rc = myco_state_load(core->state, bytes, err);
+    if (rc == 0) witness_snapshot(core, true, index);
+    return rc;
 }
 
 static void changed(void *data)
 {
     struct myco_core *core = data;
     if (!core->swim) return; /* while opening */
+    witness_log(core);
     myco_commands_leader_changed(core->commands);
     if (core->council) myco_council_poke(core->council);
     core_refresh_soon(core);
@@ -110,6 +116,7 @@ static void on_member(uint64_t id, void *data)
 
 static void on_election(const struct myco_election_record *election, void *data)
 {
+    witness_election(data, election);
     core_duties_election(data, election);
     core_refresh_soon(data);
 }
@@ -117,7 +124,7 @@ static void on_election(const struct myco_election_record *election, void *data)
 static void on_septum(struct myco_septum_record *septum, void *data)
 {
     struct myco_core *core = data;
-    (void)septum;
+    witness_septum(core, septum);
     core_persist_changed(core);
     core_refresh_soon(core);
 }
@@ -125,6 +132,7 @@ static void on_septum(struct myco_septum_record *septum, void *data)
 static void on_hypha(struct myco_septum_record *septum, uint32_t hypha, void *data)
 {
     struct myco_core *core = data;
+    witness_hypha(core, septum, hypha);
     if (core->joined) core_hypha_sync(core, septum, hypha);
     core_refresh_soon(core);
 }
@@ -133,6 +141,7 @@ static void on_policy(int kind, const struct myco_policy_version *version, void 
 {
     struct myco_core *core = data;
     struct myco_err err = {0};
+    witness_policy(core, kind, version);
     if (core->options.policy.set) {
         struct myco_slice source =
             version ? myco_bytes(version->source, version->source_size) : myco_bytes(NULL, 0);
@@ -149,9 +158,7 @@ static void on_policy(int kind, const struct myco_policy_version *version, void 
 static void on_features(uint64_t active, void *data)
 {
     struct myco_core *core = data;
-    char text[128];
-    MYCO_INFO(core->env->log, "nodosum", "features are active", "features=\"%s\"",
-        myco_features_text(active, text, sizeof text));
+    witness_features(core, active);
     core_refresh_soon(core);
 }
 

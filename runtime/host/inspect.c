@@ -2,7 +2,8 @@
 #include <string.h>
 
 #include "consensus/policy_docs.h"
-#include "host/core_internal.h"
+#include "host/core_witness.h"
+#include "host/inspect.h"
 
 static const char *name_of(const struct myco_core *core, uint64_t id)
 {
@@ -16,12 +17,21 @@ struct seen {
     uint64_t id, generation;
     const char *name, *labels, *state;
     struct myco_addr addr;
+    uint64_t since_ms;                /* on this node's clock; 0: not known */
+    struct myco_slice admin, version; /* lent; empty: not known */
 };
+
+/* On the wall, as far as this node's clock did not jump since. */
+static uint64_t wall_of(const struct myco_core *core, uint64_t ms)
+{
+    uint64_t now = myco_now_ms(core->env), wall = core->env->ops->wall_ms(core->env);
+    return ms && now - ms < wall ? wall - (now - ms) : 0;
+}
 
 static void pack_member(msgpack_packer *pack, const struct myco_core *core, const struct seen *seen)
 {
     char addr[MYCO_ADDR_TEXT_MAX];
-    msgpack_pack_map(pack, 8);
+    msgpack_pack_map(pack, 11);
     myco_pack_key_str(pack, "name", seen->name);
     myco_pack_str(pack, "id");
     myco_pack_id(pack, seen->id);
@@ -32,6 +42,11 @@ static void pack_member(msgpack_packer *pack, const struct myco_core *core, cons
     myco_pack_labels(pack, seen->labels);
     myco_pack_key_str(pack, "role", myco_role_name(myco_rlog_role(core->log, seen->id)));
     myco_pack_key_bool(pack, "self", seen->id == core->identity.id);
+    myco_pack_key_u64(pack, "since_ms", wall_of(core, seen->since_ms));
+    myco_pack_str(pack, "admin");
+    myco_pack_slice(pack, seen->admin);
+    myco_pack_str(pack, "version");
+    myco_pack_slice(pack, seen->version);
 }
 
 /* Gossip says who is alive; the log knows those that gossip has not heard of since this node
@@ -45,19 +60,24 @@ static void members(struct myco_core *core, msgpack_packer *pack)
         count += record->id != core->identity.id && !myco_swim_get(core->swim, record->id);
     msgpack_pack_array(pack, count);
     struct seen self = {core->identity.id, core->identity.generation, core->name, core->labels,
-        core->leaving ? "left" : "alive", core->addr};
+        core->leaving ? "left" : "alive", core->addr, core->started_ms, myco_str(core->admin),
+        myco_str(myco_version())};
     pack_member(pack, core, &self);
     cursor = 0;
     while ((member = myco_swim_next(core->swim, &cursor))) {
         const struct myco_member_record *record = myco_state_member(core->state, member->id);
+        struct myco_node_meta meta;
+        bool said = myco_node_meta_read(member, &meta);
         struct seen seen = {member->id, member->generation, member->name,
-            record ? record->labels : "", myco_member_state_name(member->state), member->addr};
+            record ? record->labels : "", myco_member_state_name(member->state), member->addr,
+            member->changed_ms, said ? meta.admin : myco_bytes("", 0),
+            said ? meta.version : myco_bytes("", 0)};
         pack_member(pack, core, &seen);
     }
     MYCO_MAP_EACH (struct myco_member_record, record, &core->state->members) {
         if (record->id == core->identity.id || myco_swim_get(core->swim, record->id)) continue;
         struct seen seen = {record->id, record->generation, record->name, record->labels,
-            record->left ? "left" : "dead", record->addr};
+            record->left ? "left" : "dead", record->addr, 0, {"", 0}, {"", 0}};
         pack_member(pack, core, &seen);
     }
 }
@@ -68,7 +88,8 @@ static void leaders(struct myco_core *core, msgpack_packer *pack)
     for (uint32_t i = 0; i < core->state->election_count; i++) {
         const struct myco_election_record *election = core->state->elections[i];
         uint64_t epoch = 0;
-        msgpack_pack_map(pack, 5);
+        const struct witness_holder *known = witness_holder(core, election->name);
+        msgpack_pack_map(pack, 8);
         myco_pack_key_str(pack, "subsystem", election->name);
         myco_pack_str(pack, "leader");
         if (election->holder)
@@ -78,6 +99,12 @@ static void leaders(struct myco_core *core, msgpack_packer *pack)
         myco_pack_key_u64(pack, "epoch", election->epoch);
         myco_pack_key_u64(pack, "candidates", election->candidate_count);
         myco_pack_key_bool(pack, "held_here", core_duty_held(core, election->name, &epoch));
+        myco_pack_key_u64(pack, "since_ms", known ? known->since_ms : 0);
+        myco_pack_key_str(pack, "reason", known && known->since_ms ? known->reason : "");
+        myco_pack_str(pack, "standing");
+        msgpack_pack_array(pack, election->candidate_count);
+        for (uint32_t c = 0; c < election->candidate_count; c++)
+            myco_pack_str(pack, name_of(core, election->candidates[c]));
     }
 }
 
@@ -218,7 +245,8 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
         const char *topic;
         void (*pack)(struct myco_core *core, msgpack_packer *pack);
     } topics[] = {{"members", members}, {"leaders", leaders}, {"septa", septa}, {"hyphae", hyphae},
-        {"policies", policies}, {"status", status}, {"metrics", metrics}};
+        {"policies", policies}, {"status", status}, {"metrics", metrics},
+        {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events}};
     msgpack_packer pack;
     myco_pack_init(&pack, out);
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {

@@ -256,7 +256,8 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .expect = node->options.expect,
         .lease_ms = node->options.lease_ms,
         .timeout_ms = node->options.timeout_ms,
-        .value_size_max = node->options.value_size_max};
+        .value_size_max = node->options.value_size_max,
+        .events_max = node->options.events_max};
     if (node->policies) options.policy = myco_policies_port(node->policies);
     node->object = NULL; /* the core's now */
     int rc = myco_core_open(&options, &node->identity,
@@ -316,6 +317,7 @@ static int open_bridge(struct myco *node, struct myco_err *err)
     int rc = myco_bridge_open(&options, &node->bridge, err);
     if (rc) return rc;
     myco_text_copy(node->admin_text, sizeof node->admin_text, myco_bridge_admin(node->bridge));
+    myco_core_set_admin(node->core, node->admin_text[0] ? node->admin_text : node->socket_path);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "host/core_chronicle.h"
 
 #define NODE(field) MYCO_OPTION_AT(struct myco_run_options, node.field)
 #define RUN(field)  MYCO_OPTION_AT(struct myco_run_options, field)
@@ -81,6 +82,8 @@ const struct myco_option myco_run_options[] = {
     {"no_lua", MYCO_OPTION_BOOL, NODE(no_lua),
         .doc = "neither Lua nor pulse: the built-in policies, and no configuration of septa or "
                "modules"},
+    {"events_max", MYCO_OPTION_U64, NODE(events_max), .hint = "N", .min = 16,
+        .max = MYCO_EVENTS_MAX, .doc = "events kept in memory for pulse events", .shown = "4096"},
     {"log", MYCO_OPTION_CHOICE, NODE(log_level), .initial = "info",
         .choices = "trace,debug,info,warn,error,off", .hint = "LEVEL", .doc = "on stderr"},
     {"log_format", MYCO_OPTION_CHOICE, RUN(log_format), .initial = "text", .choices = "text,json",

@@ -148,13 +148,14 @@ struct myco_options {
     int log_level;           /* 0 trace … 4 error, 5 off */
     myco_log_cb log;         /* NULL: silent */
     void *log_data;
-    const char *config; /* Lua source of declarations (septa, policies, modules); NULL: none */
-    unsigned no_lua;    /* 1: neither Lua nor pulse; policies are the built-in defaults, in C */
+    const char *config;  /* Lua source of declarations (septa, policies, modules); NULL: none */
+    unsigned no_lua;     /* 1: neither Lua nor pulse; policies are the built-in defaults, in C */
+    unsigned events_max; /* events kept for myco_follow(); 0: 4,096 */
 };
 #define MYCO_OPTIONS_INIT                                                                          \
     {                                                                                              \
         sizeof(struct myco_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,   \
-            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0                                               \
+            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0, 0                                            \
     }
 
 /* Starts a node on a loop thread of its own, and returns once its addresses are bound and its data
@@ -185,8 +186,10 @@ MYCO_API const char *myco_socket(const struct myco *node);
 /* A document about the node or the cluster, as MessagePack (an array of maps, or a map):
  *
  * - members: [{name, id, addr, state = alive|suspect|dead|left, generation, labels, role =
- *   voter|standby|…, self}]
- * - leaders: [{subsystem, leader, epoch, held_here}], elections and who holds them
+ *   voter|standby|…, self, since_ms,
+ *   admin, version}]
+ * - leaders: [{subsystem, leader, epoch, held_here, candidates, standing = {names}, since_ms,
+ * reason}], elections and who holds them; since_ms is when this node heard, 0 from before it joined
  * - septa: [{name, id, kind, hyphae, replicas, ttl_ms, level}]
  * - hyphae: [{septum, hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset,
  *   persisted, serving}], the last four as this node knows them (absent when it holds no copy);
@@ -195,6 +198,11 @@ MYCO_API const char *myco_socket(const struct myco *node);
  * - status: {name, cluster, id, generation, ready, leader, term, commit_index, uptime_ms, version,
  *   …}
  * - metrics: [{name, kind, help, value}]
+ * - holdings: [{id, name, leads, primaries, copies}], how much each member holds
+ * - voters: {leader, term, commit_index, applied_index, last_index, servers: [{name, id, role,
+ * match, lag, contact_ms, self}]}; match, lag and contact_ms are known to the leader, and absent
+ * elsewhere
+ * - events: [{sequence, time_ms, kind, subject, text, fields}], oldest first
  *
  * *value is given. Any thread, the loop's too; waits for the loop at most. ENOTFOUND: no such
  * topic. */
@@ -351,6 +359,29 @@ MYCO_API int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb,
     struct myco_election **election, struct myco_err *err);
 /* Gives it up and withdraws. Takes the handle; no callback runs after `done` did. */
 MYCO_API void myco_resign(struct myco_election *election, void (*done)(void *data), void *data);
+
+/* ── What happens to the cluster ────────────────────────────────────────────────────────────── */
+
+/* One thing that this node saw. The last 4,096 are kept in memory (option events-max). */
+struct myco_event {
+    uint64_t sequence;   /* of this node: 1, 2, … since its start */
+    uint64_t time_ms;    /* since 1970, by this node's clock */
+    const char *kind;    /* "member.dead", "election.moved", "hyphae.moved", … (see pulse(1)) */
+    const char *subject; /* of whom or what: a member, an election, a septum */
+    const char *text;    /* a sentence for people */
+    struct myco_slice fields; /* MessagePack: a map, from text to text or number */
+};
+/* Lent until it returns. */
+typedef void (*myco_event_cb)(const struct myco_event *event, void *data);
+
+struct myco_follower;
+/* Calls back for each event from number `from` on, in order: 0 begins with the oldest that is kept,
+ * UINT64_MAX with the next one. A jump in the numbers is what was dropped while the follower was
+ * behind. EFULL: 256 follow already. Works without a cluster. */
+MYCO_API int myco_follow(struct myco *node, uint64_t from, myco_event_cb cb, void *data,
+    struct myco_follower **follower, struct myco_err *err);
+/* Takes the follower; no callback runs after `done` did. */
+MYCO_API void myco_unfollow(struct myco_follower *follower, void (*done)(void *data), void *data);
 
 /* ── Policies ───────────────────────────────────────────────────────────────────────────────── */
 

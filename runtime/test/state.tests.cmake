@@ -6,3 +6,4 @@ if(TARGET myco_consensus)
   target_include_directories(test_lease PRIVATE
     $<TARGET_PROPERTY:myco_consensus,INTERFACE_INCLUDE_DIRECTORIES>)
 endif()
+myco_test(node_meta LAYERS consensus)

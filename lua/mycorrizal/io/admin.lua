@@ -1,8 +1,10 @@
 -- The admin server: what pulse talks to. Requests and answers are frames (see frame.lua).
 --
---     → {id, op = "hello"}                                 ← {id, done = true, version, name, cluster, …}
+--     → {id, op = "hello"}                                 ← {id, done = true, version, name, cluster, node = its id, …}
 --     → {id, op = "eval", code, limit?}                    ← {id, out = text}…, {id, done = true, text, count}
 --     → {id, op = "complete", text}                        ← {id, done = true, start, names}
+--     → {id, op = "inspect", topic}                        ← {id, done = true, document}
+--     → {id, op = "events", from?, follow?}                ← {id, events}…, {id, all = true}, {id, events}…, {id, done = true}
 --     → {id, op = "command", name, args, flags}            ← {id, item}…, {id, done = true, result}
 --     → {id, op = "load", septum, records}                 ← {id, done = true, stored}
 --     → {id, op = "cancel"}                                (ends the request of that id)
@@ -81,7 +83,12 @@ local function on_end(connection, id, running)
   end
 end
 
+-- They go on until the client ends them, or hangs up.
+local ENDLESS <const> = { events = true, campaign = true }
+local FOR_EVER_S <const> = 10 * 365 * 86400
+
 local function limit_of(request)
+  if ENDLESS[request.op] and not request.limit then return FOR_EVER_S end
   local limit = type(request.limit) == "number" and request.limit or LIMIT_S
   return math.max(0.01, math.min(limit, LIMIT_MAX_S))
 end

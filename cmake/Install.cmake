@@ -58,6 +58,18 @@ endfunction()
 include(${CMAKE_SOURCE_DIR}/runtime/host/cli.cmake)
 myco_program(mycorrizal ${MYCO_CLI_SOURCES})
 
+# The version before features: the same objects, but for the one that says which features there are. Specs upgrade
+# a cluster with it.
+if(BUILD_TESTING)
+  add_executable(mycorrizal-previous ${MYCO_CLI_SOURCES} runtime/test/feature_previous.c
+    "$<FILTER:${objects},EXCLUDE,/feature_own\\.c>")
+  target_include_directories(mycorrizal-previous PRIVATE
+    $<TARGET_PROPERTY:myco_host,INTERFACE_INCLUDE_DIRECTORIES>)
+  target_link_libraries(mycorrizal-previous PRIVATE myco_warnings ${libraries})
+  set_target_properties(mycorrizal-previous PROPERTIES ENABLE_EXPORTS ON
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endif()
+
 # ── The Lua layer ──────────────────────────────────────────────────────────────────────────────
 
 # name in share/mycorrizal/lua, folder in the source tree

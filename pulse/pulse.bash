@@ -11,7 +11,7 @@ _pulse() {
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
   get | put | del | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
-  *) words="nodes leaders hyphae status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
+  *) words="nodes leaders hyphae features status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

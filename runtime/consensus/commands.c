@@ -5,7 +5,8 @@
 #include "base/mem.h"
 #include "wire/message.h"
 
-#define RESEND_MS 250 /* a leader that has not committed it by then is asked again */
+#define WARN_MS   5000 /* one that is refused is sent again and again by older versions */
+#define RESEND_MS 250  /* a leader that has not committed it by then is asked again */
 
 struct pending {
     struct myco_list link;
@@ -23,6 +24,7 @@ struct myco_commands {
     struct myco_list pending; /* by sequence */
     size_t count;
     struct myco_timer timer;
+    uint64_t warned_ns; /* last, of a command that was refused */
 };
 
 static void tick(void *data);
@@ -205,8 +207,13 @@ void myco_commands_receive(
     struct myco_err err = {0};
     const struct myco_state *state = commands->events.state;
     if (myco_rlog_is_leader(commands->log) && state && myco_state_admits(state, payload, &err)) {
-        MYCO_WARN(commands->env->log, "nodosum", "a command is refused",
-            "node=%016llx kind=%u reason=\"%s\"", (unsigned long long)from, head.kind, err.message);
+        uint64_t now = myco_now_ns(commands->env);
+        if (!commands->warned_ns || now - commands->warned_ns > WARN_MS * UINT64_C(1000000)) {
+            commands->warned_ns = now;
+            MYCO_WARN(commands->env->log, "nodosum", "a command is refused",
+                "node=%016llx kind=%u reason=\"%s\"", (unsigned long long)from, head.kind,
+                err.message);
+        }
         refuse(commands, from, head.sequence, &err);
     } else if (myco_rlog_submit(commands->log, payload)) {
         refuse(commands, from, head.sequence, NULL);

@@ -182,6 +182,7 @@ void myco_council_applied(struct myco_council *council, const struct myco_comman
 {
     bool ours = head->node == council->options.self &&
                 head->generation == council->options.generation && !head->sequence;
+    ours |= head->kind == MYCO_COMMAND_LEAVE; /* also in the place of who is gone */
     if (ours && council->outstanding) council->outstanding--;
     if (myco_rlog_is_established(council->options.log)) myco_council_poke(council);
 }
@@ -211,6 +212,6 @@ static void sit(void *data)
     urgent |= myco__council_elect(council);
     if (urgent) return;
     if (myco__council_place(council)) return;
-    if (myco__council_features(council)) return;
+    if (myco__council_bury(council) || myco__council_features(council)) return;
     myco__council_voters(council);
 }

@@ -72,5 +72,6 @@ bool myco__council_sets(struct myco_council *council);
 bool myco__council_place(struct myco_council *council);
 bool myco__council_voters(struct myco_council *council);
 bool myco__council_features(struct myco_council *council);
+bool myco__council_bury(struct myco_council *council);
 
 #endif

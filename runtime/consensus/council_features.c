@@ -42,8 +42,7 @@ bool myco__council_features(struct myco_council *council)
     myco_command_features(&body, common);
     for (size_t i = 0; i < council->member_count; i++) {
         const struct myco_member_record *record = council->members[i].record;
-        myco_command_features_member(
-            &body, record->id, record->generation, features_of(council, record));
+        myco_command_features_member(&body, record, features_of(council, record));
     }
     state->features_proposed = common;
     MYCO_INFO(council->options.env->log, "nodosum", "every member has them: switching features on",

@@ -16,6 +16,7 @@
 
 #define MYCO_STATE_NAME_MAX              63
 #define MYCO_LABELS_MAX                  255
+#define MYCO_VERSION_MAX                 23
 #define MYCO_HYPHAE_MAX                  4096
 #define MYCO_SEPTA_MAX                   1024
 #define MYCO_ELECTIONS_MAX               65536
@@ -60,7 +61,8 @@ struct myco_member_record {
     /* Of this generation. Known for certain, and alike on all nodes, once FEATURES is active; until
      * then 0 may also mean that it came by a snapshot of the previous version. */
     uint64_t features;
-    uint64_t seen_top; /* the highest sequence seen */
+    char version[MYCO_VERSION_MAX + 1]; /* of its program, to be shown; "" as long as not known */
+    uint64_t seen_top;                  /* the highest sequence seen */
     uint64_t seen_bits[MYCO_SEEN_WINDOW /
                        64]; /* bit (sequence % window), for the window up to the highest */
 };
@@ -233,7 +235,7 @@ void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name,
 /* features: to be active, of all of these members; then each member by the other. */
 void myco_command_features(struct myco_buf *out, uint64_t features);
 void myco_command_features_member(
-    struct myco_buf *out, uint64_t id, uint64_t generation, uint64_t features);
+    struct myco_buf *out, const struct myco_member_record *member, uint64_t features);
 /* clean: the node's disk holds everything that it had acknowledged in its former generation. */
 void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean);
 /* CAMPAIGN, RESIGN: of the sender. */

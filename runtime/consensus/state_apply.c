@@ -35,7 +35,9 @@ void myco_command_join(struct myco_buf *out, const struct myco_member_record *me
     myco_buf_str(out, member->labels);
     myco_buf_addr(out, &member->addr);
     myco_buf_u8(out, clean);
-    if (member->features) myco_buf_u64(out, member->features);
+    if (!member->features) return; /* as the version before */
+    myco_buf_u64(out, member->features);
+    myco_buf_str(out, member->version);
 }
 
 void myco_command_name(struct myco_buf *out, const char *name)
@@ -196,7 +198,10 @@ static int apply_join(struct myco__apply *apply)
     myco_read_str(&apply->in, record.labels, sizeof record.labels);
     record.addr = myco_read_addr(&apply->in);
     bool clean = myco_read_u8(&apply->in) == 1;
-    if (myco_read_left(&apply->in)) record.features = myco_read_u64(&apply->in);
+    if (myco_read_left(&apply->in)) {
+        record.features = myco_read_u64(&apply->in);
+        myco_read_str(&apply->in, record.version, sizeof record.version);
+    }
     if (apply->in.bad || !record.id || !myco__state_name_ok(record.name))
         return myco__refuse(apply, MYCO_EINVAL, "malformed");
     if (state->features_active & ~record.features) return myco__refuse_older(apply, &record);

@@ -68,7 +68,9 @@ static void save_member(struct myco_buf *out, const struct myco_member_record *m
     myco_buf_u8(out, member->left);
     myco_buf_u64(out, member->seen_top);
     for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++) myco_buf_u64(out, member->seen_bits[i]);
-    if (!old) myco_buf_u64(out, member->features);
+    if (old) return;
+    myco_buf_u64(out, member->features);
+    myco_buf_str(out, member->version);
 }
 
 static void save_election(struct myco_buf *out, const struct myco_election_record *election)
@@ -161,7 +163,10 @@ static void load_member(struct myco_state *state, struct myco_reader *in, bool o
     member->left = myco_read_u8(in);
     member->seen_top = myco_read_u64(in);
     for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++) member->seen_bits[i] = myco_read_u64(in);
-    if (!old) member->features = myco_read_u64(in);
+    if (!old) {
+        member->features = myco_read_u64(in);
+        myco_read_str(in, member->version, sizeof member->version);
+    }
     myco_free(myco_map_put(&state->members, member->id, member));
 }
 

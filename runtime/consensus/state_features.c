@@ -58,7 +58,7 @@ int myco__refuse_older(struct myco__apply *apply, const struct myco_member_recor
     return myco__refuse(apply, MYCO_EVERSION, message);
 }
 
-/* ── FEATURES ── u64 features, then for each member: u64 id, generation, features */
+/* ── FEATURES ── u64 features, then for each member: u64 id, generation, features, str version */
 
 void myco_command_features(struct myco_buf *out, uint64_t features)
 {
@@ -66,11 +66,12 @@ void myco_command_features(struct myco_buf *out, uint64_t features)
 }
 
 void myco_command_features_member(
-    struct myco_buf *out, uint64_t id, uint64_t generation, uint64_t features)
+    struct myco_buf *out, const struct myco_member_record *member, uint64_t features)
 {
-    myco_buf_u64(out, id);
-    myco_buf_u64(out, generation);
+    myco_buf_u64(out, member->id);
+    myco_buf_u64(out, member->generation);
     myco_buf_u64(out, features);
+    myco_buf_str(out, member->version);
 }
 
 /* Is each member that has not left named, in this generation, with all of `wanted`? */
@@ -81,6 +82,7 @@ static bool all_have(const struct myco_state *state, struct myco_reader in, uint
     while (myco_read_left(&in) && !in.bad) {
         uint64_t id = myco_read_u64(&in), generation = myco_read_u64(&in);
         uint64_t features = myco_read_u64(&in);
+        myco_read_slice(&in);
         const struct myco_member_record *member = myco_state_member(state, id);
         if (id <= before || wanted & ~features) return false;
         before = id;
@@ -93,12 +95,18 @@ static bool all_have(const struct myco_state *state, struct myco_reader in, uint
 static void remember(struct myco_state *state, struct myco_reader in)
 {
     MYCO_MAP_EACH (struct myco_member_record, member, &state->members) {
-        if (member->left) member->features = 0; /* not known alike by all */
+        if (!member->left) continue;
+        member->features = 0; /* not known alike by all */
+        memset(member->version, 0, sizeof member->version);
     }
     while (myco_read_left(&in) && !in.bad) {
         struct myco_member_record *member = myco_map_get(&state->members, myco_read_u64(&in));
         uint64_t generation = myco_read_u64(&in), features = myco_read_u64(&in);
-        if (member && member->generation == generation) member->features = features;
+        char version[MYCO_VERSION_MAX + 1];
+        myco_read_str(&in, version, sizeof version);
+        if (!member || member->generation != generation) continue;
+        member->features = features;
+        memcpy(member->version, version, sizeof version);
     }
 }
 

@@ -94,6 +94,14 @@ static uint64_t peer_features(uint64_t node, uint64_t generation, void *data)
     return peer && peer->generation == generation ? peer->features : 0;
 }
 
+uint64_t core_member_features(struct myco_core *core, const struct myco_member_record *member)
+{
+    if (member->id == core->identity.id) return core->state->features_own;
+    if (member->features || myco_state_feature(core->state, MYCO_FEATURE_FEATURES))
+        return member->features;
+    return peer_features(member->id, member->generation, core);
+}
+
 void core_send(struct myco_core *core, uint64_t to, uint8_t type, struct myco_buf *payload)
 {
     static const uint8_t lanes[256] = {
@@ -371,6 +379,7 @@ static void join(void *data)
     struct myco_buf body = {0};
     myco_text_copy(member.name, sizeof member.name, core->name);
     myco_text_copy(member.labels, sizeof member.labels, core->labels);
+    myco_text_copy(member.version, sizeof member.version, myco_version());
     myco_command_join(&body, &member, core->clean);
     core->join_sent = true;
     myco_core_submit(core, MYCO_COMMAND_JOIN, &body, 5000, joined, core);

@@ -113,6 +113,8 @@ void core_send(struct myco_core *core, uint64_t to, uint8_t type,
 bool core_is_up(struct myco_core *core, uint64_t node);
 /* Is it up, and did it announce the feature? What needs it may be sent. */
 bool core_peer_has(struct myco_core *core, uint64_t node, enum myco_feature feature);
+/* As it said when it joined, or in its handshake. */
+uint64_t core_member_features(struct myco_core *core, const struct myco_member_record *member);
 
 /* core_state.c: what the log says */
 struct myco_state_events core_state_events(struct myco_core *core);

@@ -1,7 +1,6 @@
 /* Looking into a node: documents as MessagePack (see myco_inspect in mycorrizal.h). */
 #include <string.h>
 
-#include "consensus/policy_docs.h"
 #include "host/core_witness.h"
 #include "host/inspect.h"
 
@@ -19,6 +18,7 @@ struct seen {
     struct myco_addr addr;
     uint64_t since_ms;                /* on this node's clock; 0: not known */
     struct myco_slice admin, version; /* lent; empty: not known */
+    uint64_t features;
 };
 
 /* On the wall, as far as this node's clock did not jump since. */
@@ -31,7 +31,7 @@ static uint64_t wall_of(const struct myco_core *core, uint64_t ms)
 static void pack_member(msgpack_packer *pack, const struct myco_core *core, const struct seen *seen)
 {
     char addr[MYCO_ADDR_TEXT_MAX];
-    msgpack_pack_map(pack, 11);
+    msgpack_pack_map(pack, 12);
     myco_pack_key_str(pack, "name", seen->name);
     myco_pack_str(pack, "id");
     myco_pack_id(pack, seen->id);
@@ -47,6 +47,8 @@ static void pack_member(msgpack_packer *pack, const struct myco_core *core, cons
     myco_pack_slice(pack, seen->admin);
     myco_pack_str(pack, "version");
     myco_pack_slice(pack, seen->version);
+    myco_pack_str(pack, "features");
+    inspect_feature_names(pack, seen->features);
 }
 
 /* Gossip says who is alive; the log knows those that gossip has not heard of since this node
@@ -61,7 +63,7 @@ static void members(struct myco_core *core, msgpack_packer *pack)
     msgpack_pack_array(pack, count);
     struct seen self = {core->identity.id, core->identity.generation, core->name, core->labels,
         core->leaving ? "left" : "alive", core->addr, core->started_ms, myco_str(core->admin),
-        myco_str(myco_version())};
+        myco_str(myco_version()), core->state->features_own};
     pack_member(pack, core, &self);
     cursor = 0;
     while ((member = myco_swim_next(core->swim, &cursor))) {
@@ -71,13 +73,15 @@ static void members(struct myco_core *core, msgpack_packer *pack)
         struct seen seen = {member->id, member->generation, member->name,
             record ? record->labels : "", myco_member_state_name(member->state), member->addr,
             member->changed_ms, said ? meta.admin : myco_bytes("", 0),
-            said ? meta.version : myco_bytes("", 0)};
+            said && meta.version.size ? meta.version : myco_str(record ? record->version : ""),
+            record ? core_member_features(core, record) : 0};
         pack_member(pack, core, &seen);
     }
     MYCO_MAP_EACH (struct myco_member_record, record, &core->state->members) {
         if (record->id == core->identity.id || myco_swim_get(core->swim, record->id)) continue;
         struct seen seen = {record->id, record->generation, record->name, record->labels,
-            record->left ? "left" : "dead", record->addr, 0, {"", 0}, {"", 0}};
+            record->left ? "left" : "dead", record->addr, 0, {"", 0}, myco_str(record->version),
+            record->features};
         pack_member(pack, core, &seen);
     }
 }
@@ -246,7 +250,8 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
         void (*pack)(struct myco_core *core, msgpack_packer *pack);
     } topics[] = {{"members", members}, {"leaders", leaders}, {"septa", septa}, {"hyphae", hyphae},
         {"policies", policies}, {"status", status}, {"metrics", metrics},
-        {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events}};
+        {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events},
+        {"features", inspect_features}};
     msgpack_packer pack;
     myco_pack_init(&pack, out);
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {

@@ -116,6 +116,7 @@ static int open_core(struct sim_node *node, struct myco_err *err)
         .name = name,
         .cluster = "sim",
         .lease_ms = world->options.lease_ms,
+        .features_masked = node->older ? ~UINT64_C(0) : 0,
         .expect = world->options.nodes < 5 ? world->options.nodes : 5};
     if (node->policies) options.policy = myco_policies_port(node->policies);
     struct myco_core_events events = {.on_failed = on_failed, .on_trace = on_trace, .data = node};
@@ -127,6 +128,7 @@ static void node_start(struct myco_sim *sim, unsigned host, void *data)
     struct sim_world *world = data;
     struct sim_node *node = &world->nodes[host];
     struct myco_err err = {0};
+    sim_upgrade_starting(node);
     node->starts++;
     node->failed = false;
     int rc = open_core(node, &err);
@@ -168,6 +170,7 @@ static void check(void *data)
 {
     struct sim_world *world = data;
     sim_check_now(world);
+    sim_upgrade_check(world);
     myco_sim_at(world->sim, CHECK_NS, check, world);
 }
 
@@ -188,6 +191,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
         /* every fourth world has clocks as far apart as they may be */
         if (options->seed % 4 == 0) myco_sim_set_drift(world->sim, i, i % 2 ? 10000 : -10000);
     }
+    sim_upgrade_init(world);
     world->check = sim_check_new(world);
     world->clients = sim_clients_new(world);
     world->cache = sim_cache_new(world);
@@ -244,6 +248,12 @@ static bool heard(void *data)
 {
     struct sim_world *world = data;
     return world->violation[0] || sim_events_heard(world);
+}
+
+static bool upgraded(void *data)
+{
+    struct sim_world *world = data;
+    return world->violation[0] || sim_upgraded(world);
 }
 
 static bool complete(void *data)
@@ -343,6 +353,8 @@ static void run(struct sim_world *world)
     if (world->violation[0]) return;
     sim_disks_heal(world);
     myco_sim_heal(world->sim);
+    sim_upgrade_finish(world);
+    await(world, upgraded, SIM_HEALING_MS, "features do not become active after the upgrade");
     rest(world);
     /* Twice: the second restore starts from what the first one brought back. */
     lose_everything(world);

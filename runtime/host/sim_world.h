@@ -8,6 +8,7 @@
  *   sim_clients.c  those who read and write a durable septum; sim_judge.c judges what they saw
  *   sim_cache.c    those who use a cache; sim_events.c those who publish, listen and campaign
  *   sim_fence.c    those who write with the epoch of what they lead, or led
+ *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
  *   sim_store.c    the manifests, and what a restore must bring back
  *   sim_failover.c how long a dead leader or primary is missed */
 #ifndef MYCO_HOST_SIM_WORLD_H
@@ -34,6 +35,7 @@ struct sim_node {
     struct myco_identity identity;
     unsigned starts;
     bool failed;  /* it said that it takes no part any more */
+    bool older;   /* runs the version before features, until it is upgraded */
     bool damaged; /* a bit of its disk was inverted: it may refuse to start */
 };
 
@@ -151,6 +153,13 @@ void sim_disks_free(struct sim_disks *disks);
 void sim_disks_start(struct sim_world *world, uint64_t until_ms);
 void sim_disks_heal(struct sim_world *world);
 void sim_disks_report(struct sim_world *world, FILE *file);
+
+/* sim_upgrade.c */
+void sim_upgrade_init(struct sim_world *world);   /* some worlds begin with older nodes */
+void sim_upgrade_starting(struct sim_node *node); /* a restart may bring the new version */
+void sim_upgrade_finish(struct sim_world *world); /* what is old by now, one after the other */
+bool sim_upgraded(struct sim_world *world);       /* all features are active everywhere */
+void sim_upgrade_check(struct sim_world *world);
 
 /* sim_store.c */
 void sim_store_check(struct sim_world *world); /* every manifest that is kept, and what it names */

@@ -186,8 +186,7 @@ MYCO_API const char *myco_socket(const struct myco *node);
 /* A document about the node or the cluster, as MessagePack (an array of maps, or a map):
  *
  * - members: [{name, id, addr, state = alive|suspect|dead|left, generation, labels, role =
- *   voter|standby|…, self, since_ms,
- *   admin, version}]
+ *   voter|standby|…, self, since_ms, admin, version, features = {names}}]
  * - leaders: [{subsystem, leader, epoch, held_here, candidates, standing = {names}, since_ms,
  * reason}], elections and who holds them; since_ms is when this node heard, 0 from before it joined
  * - septa: [{name, id, kind, hyphae, replicas, ttl_ms, level}]
@@ -197,6 +196,8 @@ MYCO_API const char *myco_socket(const struct myco *node);
  * - policies: [{kind, name, version, author, time_ms, source}], all applied versions, newest last
  * - status: {name, cluster, id, generation, ready, leader, term, commit_index, uptime_ms, version,
  *   …}
+ * - features: [{feature, bit, doc, active, lacking = {names}}]: what this version has beyond the
+ * one before; active once every member has it, lacking says who has not
  * - metrics: [{name, kind, help, value}]
  * - holdings: [{id, name, leads, primaries, copies}], how much each member holds
  * - voters: {leader, term, commit_index, applied_index, last_index, servers: [{name, id, role,

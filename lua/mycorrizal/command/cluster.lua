@@ -55,6 +55,11 @@ return {
     name = "hyphae", summary = "The shards of all septa and who holds them.", args = {}, flags = { json = JSON },
     run = inspect("hyphae", { "septum", "hypha", "primary", "epoch", "in_sync", "joining", "keys" }),
   },
+  {
+    name = "features", summary = "What this version can do, and whether the whole cluster does it yet.",
+    doc = "A feature is active once every member has it: the nodes under LACKING are of an older version.",
+    args = {}, flags = { json = JSON }, run = inspect("features", { "feature", "active", "lacking", "doc" }),
+  },
   { name = "status", summary = "How this node does.", args = {}, flags = { json = JSON }, run = status },
   {
     name = "metrics", summary = "The node's metrics, in Prometheus' format.",

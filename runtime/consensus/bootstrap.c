@@ -10,11 +10,18 @@
 
 #define EXPECT_MAX 64
 #define TICK_MS    50
+/* Of the first configuration, which all that pledged write alike: the first of the sorted list
+ * vote, those that are not in it tail the log. */
+#define VOTERS_MAX   5
+#define STANDBYS_MAX 2
 #define SETTLE_MS                                                                                  \
     200 /* the fresh nodes must have been the same for so long before a list is proposed */
 #define ATTEMPT_MS 2000 /* a proposal that is not complete by then is withdrawn */
 
-enum { PROPOSE = 1, OK, NO, RELEASE, FORM };
+/* The last two: as PROPOSE and FORM, of a list that is longer than the first configuration.
+ * Versions that would write all of it there do not know them, and no cluster forms with such among
+ * them. */
+enum { PROPOSE = 1, OK, NO, RELEASE, FORM, PROPOSE_LONG, FORM_LONG };
 
 /* What lies in the file `pledge`: u64 nonce, proposer; u8 formed; u32 count, ids; u32 crc. */
 struct pledge {
@@ -131,6 +138,11 @@ static int load(struct myco_bootstrap *bootstrap, struct myco_err *err)
     return 0;
 }
 
+static bool is_long(const struct pledge *list)
+{
+    return list->count > VOTERS_MAX + STANDBYS_MAX;
+}
+
 static void send(struct myco_bootstrap *bootstrap, uint64_t to, uint8_t what, uint64_t nonce,
     const struct pledge *list)
 {
@@ -146,10 +158,12 @@ static int form(struct myco_bootstrap *bootstrap)
     struct pledge *pledge = &bootstrap->pledge;
     struct myco_log_server servers[EXPECT_MAX];
     struct myco_err err = {0};
-    for (uint32_t i = 0; i < pledge->count; i++)
-        servers[i] =
-            (struct myco_log_server){pledge->ids[i], i < 5 ? MYCO_ROLE_VOTER : MYCO_ROLE_STANDBY};
-    int rc = myco_rlog_bootstrap(bootstrap->options.log, servers, pledge->count, &err);
+    uint32_t count =
+        pledge->count < VOTERS_MAX + STANDBYS_MAX ? pledge->count : VOTERS_MAX + STANDBYS_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        servers[i] = (struct myco_log_server){
+            pledge->ids[i], i < VOTERS_MAX ? MYCO_ROLE_VOTER : MYCO_ROLE_STANDBY};
+    int rc = myco_rlog_bootstrap(bootstrap->options.log, servers, count, &err);
     if (rc) {
         MYCO_ERROR(bootstrap->options.env->log, "nodosum",
             "the first configuration can't be written", "error=\"%s\"", err.message);
@@ -157,8 +171,7 @@ static int form(struct myco_bootstrap *bootstrap)
     }
     pledge->formed = true;
     save(bootstrap);
-    MYCO_INFO(bootstrap->options.env->log, "nodosum", "the cluster is formed", "voters=%u",
-        pledge->count);
+    MYCO_INFO(bootstrap->options.env->log, "nodosum", "the cluster is formed", "voters=%u", count);
     bootstrap->options.formed(bootstrap->options.data);
     return 0;
 }
@@ -224,7 +237,8 @@ static void drive(struct myco_bootstrap *bootstrap)
         if (pledge->ids[i] == bootstrap->options.self)
             bootstrap->pledged |= UINT64_C(1) << i;
         else if (!(bootstrap->pledged >> i & 1))
-            send(bootstrap, pledge->ids[i], PROPOSE, pledge->nonce, pledge);
+            send(bootstrap, pledge->ids[i], is_long(pledge) ? PROPOSE_LONG : PROPOSE, pledge->nonce,
+                pledge);
     }
     if (bootstrap->pledged == all)
         form(bootstrap);
@@ -241,7 +255,8 @@ static void remind(struct myco_bootstrap *bootstrap)
         struct myco_node_meta meta;
         if (member && member->state == MYCO_MEMBER_ALIVE && myco_node_meta_read(member, &meta) &&
             meta.fresh)
-            send(bootstrap, member->id, FORM, bootstrap->pledge.nonce, &bootstrap->pledge);
+            send(bootstrap, member->id, is_long(&bootstrap->pledge) ? FORM_LONG : FORM,
+                bootstrap->pledge.nonce, &bootstrap->pledge);
     }
 }
 
@@ -275,12 +290,13 @@ static void tick(void *data)
     if (pledge->nonce) drive(bootstrap);
 }
 
-static void answer_propose(
-    struct myco_bootstrap *bootstrap, uint64_t from, uint64_t nonce, struct myco_reader *in)
+static void answer_propose(struct myco_bootstrap *bootstrap, uint64_t from, uint64_t nonce,
+    bool long_list, struct myco_reader *in)
 {
     struct pledge *pledge = &bootstrap->pledge, asked = {.nonce = nonce, .proposer = from};
     if (!read_list(in, &asked)) return;
     bool listed = false;
+    if (is_long(&asked) != long_list) return;
     for (uint32_t i = 0; i < asked.count; i++) listed |= asked.ids[i] == bootstrap->options.self;
     bool fresh =
         myco_rlog_empty(bootstrap->options.log) && bootstrap->options.expect == asked.count;
@@ -295,10 +311,12 @@ static void answer_propose(
     send(bootstrap, from, ok ? OK : NO, nonce, NULL);
 }
 
-static void take_form(struct myco_bootstrap *bootstrap, uint64_t nonce, struct myco_reader *in)
+static void take_form(
+    struct myco_bootstrap *bootstrap, uint64_t nonce, bool long_list, struct myco_reader *in)
 {
     struct pledge list = {0};
     if (!read_list(in, &list) || !myco_rlog_empty(bootstrap->options.log)) return;
+    if (is_long(&list) != long_list) return;
     if (bootstrap->pledge.nonce != nonce) return; /* never pledged to this list */
     form(bootstrap);
 }
@@ -313,10 +331,10 @@ void myco_bootstrap_receive(
     if (in.bad || !nonce) return;
     bool mine =
         pledge->nonce == nonce && pledge->proposer == bootstrap->options.self && !pledge->formed;
-    if (what == PROPOSE) {
-        answer_propose(bootstrap, from, nonce, &in);
-    } else if (what == FORM) {
-        take_form(bootstrap, nonce, &in);
+    if (what == PROPOSE || what == PROPOSE_LONG) {
+        answer_propose(bootstrap, from, nonce, what == PROPOSE_LONG, &in);
+    } else if (what == FORM || what == FORM_LONG) {
+        take_form(bootstrap, nonce, what == FORM_LONG, &in);
     } else if (what == OK && mine) {
         for (uint32_t i = 0; i < pledge->count; i++)
             if (pledge->ids[i] == from) bootstrap->pledged |= UINT64_C(1) << i;

@@ -8,7 +8,8 @@
 #include "consensus/policy_docs.h"
 
 #define VOTERS_MAX   5
-#define STANDBYS_MAX 27
+#define STANDBYS_MAX 2  /* all others tail the log (raft_tail.c) … */
+#define STANDBYS_OLD 27 /* … once every member can */
 
 static void pack_members(msgpack_packer *pack, const struct myco_council *council)
 {
@@ -206,6 +207,12 @@ static enum myco_role wanted_role(const msgpack_object *answer, uint64_t id)
     return MYCO_ROLE_NONE;
 }
 
+static unsigned standbys_max(const struct myco_council *council)
+{
+    return myco_state_feature(council->options.state, MYCO_FEATURE_TAIL) ? STANDBYS_MAX
+                                                                         : STANDBYS_OLD;
+}
+
 static void pack_voters_world(struct myco_buf *out, const struct myco_council *council,
     const struct myco_log_server *servers, size_t count)
 {
@@ -223,7 +230,7 @@ static void pack_voters_world(struct myco_buf *out, const struct myco_council *c
         myco_pack_key_str(&pack, "role", myco_role_name(servers[i].role));
     }
     myco_pack_key_u64(&pack, "voters_max", VOTERS_MAX);
-    myco_pack_key_u64(&pack, "standbys_max", STANDBYS_MAX);
+    myco_pack_key_u64(&pack, "standbys_max", standbys_max(council));
 }
 
 static enum myco_role role_in(const struct myco_log_server *servers, size_t count, uint64_t id)
@@ -294,10 +301,10 @@ static bool change_roles(struct myco_council *council, const msgpack_object *ans
         const struct myco_council_member *member = &council->members[i];
         if (!member->present) continue;
         enum myco_role is = role_in(servers, count, member->record->id);
-        enum myco_role want = answer                    ? wanted_role(answer, member->record->id)
-                              : voters < VOTERS_MAX     ? MYCO_ROLE_VOTER
-                              : standing < STANDBYS_MAX ? MYCO_ROLE_STANDBY
-                                                        : is;
+        enum myco_role want = answer                ? wanted_role(answer, member->record->id)
+                              : voters < VOTERS_MAX ? MYCO_ROLE_VOTER
+                              : standing < standbys_max(council) ? MYCO_ROLE_STANDBY
+                                                                 : is;
         if (want == MYCO_ROLE_NONE || want == is || is == MYCO_ROLE_VOTER)
             continue; /* voters are not demoted while they live */
         if (is == MYCO_ROLE_NONE) want = MYCO_ROLE_STANDBY; /* a voter is a stand-by first */

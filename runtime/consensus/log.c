@@ -45,11 +45,13 @@ static int load_and_start(struct myco_rlog *log, struct myco_err *err)
     if (status == 0 && snapshot.index > 0) {
         log->config = snapshot.config;
         log->snapshot.size = bytes.size;
+        log->applied_term = snapshot.term;
         status = log->events.restore(snapshot.index, snapshot.state, err, log->events.data);
         if (status != 0)
             myco_err_wrap(err, "restore snapshot %llu", (unsigned long long)snapshot.index);
     }
     myco_buf_free(&bytes);
+    if (status == 0) status = myco__tail_init(log, err);
     return status != 0 ? status : myco__rlog_start(log, err);
 }
 
@@ -78,6 +80,7 @@ void myco_rlog_close(struct myco_rlog *log)
         myco_timer_stop(&log->notice.timer);
     }
     myco_defer_cancel(&log->pump);
+    myco__tail_close(log);
     MYCO_LIST_EACH (link, &log->ios) {
         MYCO_CONTAINER(link, struct myco__rlog_io, link)->log = NULL;
     }
@@ -92,8 +95,8 @@ void myco_rlog_close(struct myco_rlog *log)
 
 bool myco_rlog_empty(const struct myco_rlog *log)
 {
-    return log->snapshot.index == 0 && log->cache.count == 0 && log->store.saved.term <= 1 &&
-           log->store.saved.vote == 0;
+    return !log->tail.marked && log->snapshot.index == 0 && log->cache.count == 0 &&
+           log->store.saved.term <= 1 && log->store.saved.vote == 0;
 }
 
 static int write_first(
@@ -181,6 +184,10 @@ uint64_t myco_rlog_leader(const struct myco_rlog *log)
     const char *address;
     if (log->failed != 0) return 0;
     if (myco_rlog_is_leader(log)) return log->self;
+    if (myco__tail_enabled(log) && !myco__tail_heard(log)) {
+        if (myco__tail_fed(log)) return log->tail.leader;
+        if (!myco__tail_grouped(log)) return 0; /* libraft keeps the last one that it heard */
+    }
     raft_leader(ask(log), &id, &address);
     return log->leader_term == raft_current_term(ask(log)) ? id
                                                            : 0; /* it keeps those of older terms */
@@ -230,13 +237,14 @@ bool myco_rlog_match(const struct myco_rlog *log, uint64_t id, uint64_t *match)
 
 size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max)
 {
-    size_t count = log->config.count < max ? log->config.count : max;
-    memcpy(servers, log->config.servers, count * sizeof *servers);
+    const struct myco__rlog_config *config = myco__tail_config(log);
+    size_t count = config->count < max ? config->count : max;
+    memcpy(servers, config->servers, count * sizeof *servers);
     return count;
 }
 
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id)
 {
-    const struct myco_log_server *server = myco__rlog_config_find(&log->config, id);
+    const struct myco_log_server *server = myco__rlog_config_find(myco__tail_config(log), id);
     return server != NULL ? server->role : MYCO_ROLE_NONE;
 }

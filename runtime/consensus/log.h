@@ -47,6 +47,11 @@ struct myco_rlog_events {
     /* Disk or log failed for good: this node takes no part any more (the message says why). Close
      * it, and open it anew to load what is on disk. */
     void (*failed)(int status, const char *message, void *data);
+    /* A message of the tail (below) for any node; as `send`. NULL: this node neither tails nor
+     * feeds. */
+    void (*send_tail)(uint64_t to, bool bulk, struct myco_buf *payload, void *data);
+    /* The nodes that can be asked to feed us, direct neighbours; *cursor starts at 0. */
+    bool (*next_peer)(uint32_t *cursor, uint64_t *peer, void *data);
     void *data;
 };
 
@@ -86,6 +91,22 @@ uint64_t myco_rlog_applied_index(const struct myco_rlog *log);
 uint64_t myco_rlog_last_index(const struct myco_rlog *log); /* appended here, committed or not */
 /* Leader: up to where `id` has the log; false: not known. */
 bool myco_rlog_match(const struct myco_rlog *log, uint64_t id, uint64_t *match);
+/* ── Tailing: a node that is not in the group follows what is committed from a neighbour, so that
+ * the leader has few to send to, however many nodes there are. What comes goes the same way as in
+ * the group: restore, apply, changed; applied_index and leader mean the same. ── */
+
+/* A cluster is there (its leader, as gossip says; 0: not any more): look for a feeder. */
+void myco_rlog_tail_hint(struct myco_rlog *log, uint64_t leader);
+/* Garbage is dropped and counted. */
+void myco_rlog_tail_receive(struct myco_rlog *log, uint64_t from, struct myco_slice payload);
+void myco_rlog_tail_peer_down(struct myco_rlog *log, uint64_t peer);
+struct myco_rlog_tail {
+    uint64_t feeder;   /* 0: none, or not needed */
+    unsigned distance; /* hops to the leader; 255: not fed */
+    unsigned followers;
+};
+void myco_rlog_tail(const struct myco_rlog *log, struct myco_rlog_tail *tail);
+
 /* Committed configuration. */
 size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max);
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id);

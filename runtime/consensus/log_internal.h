@@ -9,6 +9,9 @@
  * all of that back                                  (at the start) raft_format.c    the bytes on
  * disk           raft_message.c  the bytes on the wire raft_config.c    who is in the cluster
  * raft_cache.c    the entries in memory
+ *
+ *   raft_tail.c     nodes outside of the group: following what is committed
+ *   raft_feed.c     being followed; raft_tail_message.c: the bytes of both
  */
 #ifndef MYCO_CONSENSUS_LOG_INTERNAL_H
 #define MYCO_CONSENSUS_LOG_INTERNAL_H
@@ -155,6 +158,84 @@ int myco__rlog_view_read(struct myco_slice payload, struct myco__rlog_view *view
 void myco__rlog_view_free(struct myco__rlog_view *view);
 void myco__rlog_view_write(struct myco_buf *buf, const struct myco__rlog_view *view);
 
+/* ── Tailing: the bytes (raft_tail_message.c) ──────────────────────────────────────────────── */
+
+#define MYCO__TAIL_ENTRIES_MAX       512 /* in one message */
+#define MYCO__TAIL_KEPT_MAX          256 /* entries kept by a node that tails, or twice as many … */
+#define MYCO__TAIL_KEPT_SIZE_MAX     (1u << 20)   /* … and their bodies */
+#define MYCO__TAIL_PIECE_SIZE        (256u << 10) /* of a snapshot */
+#define MYCO__TAIL_SNAPSHOT_SIZE_MAX (1u << 30)
+#define MYCO__TAIL_HINTS_MAX         16
+#define MYCO__TAIL_FOLLOWERS_MAX     32 /* of a node that tails; those of the group: see raft_feed.c \
+                                         */
+#define MYCO__TAIL_DISTANCE_MAX 32
+#define MYCO__TAIL_NOWHERE      255 /* the distance of a node that is not fed */
+
+enum myco__tail_kind {
+    MYCO__TAIL_ASK = 1,
+    MYCO__TAIL_FEED,
+    MYCO__TAIL_SNAPSHOT,
+    MYCO__TAIL_MORE,
+    MYCO__TAIL_REFUSED,
+    MYCO__TAIL_STOP,
+};
+struct myco__tail_view {
+    uint8_t kind;
+    uint64_t index, index_term;
+    uint64_t term, leader, applied; /* head */
+    uint8_t distance;               /* head; ask: below */
+    uint32_t age_ms;                /* head: since a node of the group last heard the leader */
+    struct myco__rlog_entry_view *entries; /* bodies lent by the payload */
+    size_t entry_count;
+    uint64_t size, offset;
+    struct myco_slice piece; /* lent */
+    uint64_t hints[MYCO__TAIL_HINTS_MAX];
+    uint8_t hint_count;
+};
+/* EPROTO, ENOMEM. */
+int myco__tail_view_read(struct myco_slice payload, struct myco__tail_view *view);
+void myco__tail_view_free(struct myco__tail_view *view);
+void myco__tail_view_write(struct myco_buf *buf, const struct myco__tail_view *view);
+
+/* ── Tailing: the state (raft_tail.c, raft_feed.c) ─────────────────────────────────────────── */
+
+struct myco__tail_follower {
+    uint64_t id, next; /* the first entry that it was not sent */
+};
+
+struct myco__tail {
+    struct myco_timer timer;
+    uint64_t started_ms;
+    /* following */
+    uint64_t feeder;   /* 0: none */
+    bool asked;        /* and has not answered yet */
+    uint64_t asked_ms; /* when we asked last */
+    uint64_t root_ms;  /* when a node of the group last heard the leader, as far as we know */
+    uint8_t distance;  /* the feeder's, and one more */
+    unsigned tries;    /* since we were fed */
+    uint64_t hints[MYCO__TAIL_HINTS_MAX];
+    unsigned hint_count;
+    uint64_t term, leader;           /* as the feeder says */
+    uint64_t hint;                   /* the leader as gossip says; 0: no cluster was seen yet */
+    struct myco__rlog_cache cache;   /* what came, applied or not */
+    struct myco__rlog_config config; /* the newest committed one that came; index 0: none */
+    struct {
+        uint64_t index, size;
+        struct myco_buf bytes;
+        bool whole; /* to be restored */
+    } snapshot;
+    bool marked; /* the file `tail` says that this node is part of a cluster */
+    /* feeding */
+    struct myco__tail_follower followers[MYCO__TAIL_FOLLOWERS_MAX];
+    unsigned follower_count;
+    bool push_due;
+    uint64_t pushed_ms;
+    struct {
+        uint64_t index, used_ms;
+        struct myco_buf bytes; /* a snapshot file; empty: none */
+    } made;
+};
+
 /* ── One instance ───────────────────────────────────────────────────────────────────────────── */
 
 /* A call into the disk that is under way. It outlives the instance when that is closed first. */
@@ -209,7 +290,8 @@ struct myco_rlog {
     struct myco_list ios;
     struct myco__rlog_config config; /* the last committed one */
     uint64_t config_seen;            /* entries up to here were looked through for configurations */
-    uint64_t applied;
+    uint64_t applied, applied_term;
+    struct myco__tail tail;
 
     struct {
         uint64_t index, term; /* the last one that libraft knows of; 0: none */
@@ -281,6 +363,31 @@ int myco__rlog_code(int raft_code); /* ours, for one of libraft's */
 
 /* raft_pump.c */
 void myco__rlog_pump_later(struct myco_rlog *log);
+
+/* raft_tail.c: following the log from a neighbour */
+int myco__tail_init(struct myco_rlog *log, struct myco_err *err); /* reads the mark */
+void myco__tail_close(struct myco_rlog *log);
+bool myco__tail_enabled(const struct myco_rlog *log);
+/* In the group, by the newest configuration known here. */
+bool myco__tail_grouped(const struct myco_rlog *log);
+/* Hears the leader itself: by libraft's messages, lately. */
+bool myco__tail_heard(const struct myco_rlog *log);
+bool myco__tail_fed(const struct myco_rlog *log);                               /* by a neighbour */
+const struct myco__rlog_config *myco__tail_config(const struct myco_rlog *log); /* the newest */
+void myco__tail_restore(struct myco_rlog *log);
+const struct myco__rlog_entry *myco__tail_next(const struct myco_rlog *log); /* to apply; NULL */
+void myco__tail_applied(struct myco_rlog *log, const struct myco__rlog_entry *entry);
+void myco__tail_stop(struct myco_rlog *log); /* asks for nothing more from the feeder */
+void myco__tail_send(struct myco_rlog *log, uint64_t to, const struct myco__tail_view *view);
+
+/* raft_feed.c: being followed */
+uint8_t myco__feed_distance(const struct myco_rlog *log);
+void myco__feed_ask(struct myco_rlog *log, uint64_t from, const struct myco__tail_view *view);
+void myco__feed_more(struct myco_rlog *log, uint64_t from, const struct myco__tail_view *view);
+void myco__feed_forget(struct myco_rlog *log, uint64_t follower);
+void myco__feed_forget_all(struct myco_rlog *log); /* and tells them */
+void myco__feed_push(struct myco_rlog *log);       /* what is new, to all followers */
+void myco__feed_tick(struct myco_rlog *log, uint64_t now_ms);
 
 /* raft_member.c */
 void myco__rlog_member_settle(struct myco_rlog *log);

@@ -66,8 +66,9 @@ static void restore(struct myco_rlog *log)
     if (!log->install.restore) return;
     struct myco_slice bytes = myco_bytes(log->install.bytes.base, log->install.bytes.len);
     int status = myco__rlog_snapshot_read(bytes, &snapshot);
-    if (status == 0) {
+    if (status == 0 && snapshot.index > log->applied) { /* else the tail was ahead of it */
         log->applied = snapshot.index;
+        log->applied_term = snapshot.term;
         status = log->events.restore(snapshot.index, snapshot.state, &err, log->events.data);
     }
     myco__rlog_install_free(log);
@@ -82,15 +83,28 @@ static bool can_apply(const struct myco_rlog *log)
            log->applied < log->config_seen;
 }
 
+/* What is committed here, or what a neighbour brought; NULL: nothing. */
+static const struct myco__rlog_entry *next_entry(struct myco_rlog *log, bool *tailed)
+{
+    const struct myco__rlog_entry *entry =
+        can_apply(log) ? myco__rlog_cache_at(&log->cache, log->applied + 1) : NULL;
+    *tailed = entry == NULL;
+    return entry != NULL ? entry : myco__tail_next(log);
+}
+
 static void apply(struct myco_rlog *log)
 {
-    for (unsigned count = 0; count < MYCO__RLOG_APPLY_MAX && can_apply(log); count++) {
-        const struct myco__rlog_entry *entry = myco__rlog_cache_at(&log->cache, log->applied + 1);
-        if (entry == NULL) return;
+    const struct myco__rlog_entry *entry;
+    bool tailed;
+    for (unsigned count = 0; count < MYCO__RLOG_APPLY_MAX; count++) {
+        if ((entry = next_entry(log, &tailed)) == NULL) return;
         log->applied++;
+        log->applied_term = entry->term;
+        log->tail.push_due |= log->tail.follower_count > 0;
         if (entry->type == RAFT_COMMAND)
             log->events.apply(
                 log->applied, entry->term, myco_bytes(entry->body, entry->size), log->events.data);
+        if (tailed) myco__tail_applied(log, entry);
     }
 }
 
@@ -106,7 +120,7 @@ static bool has_news(const struct myco_rlog *log)
 {
     return log->told.leader != myco_rlog_leader(log) ||
            log->told.is_leader != myco_rlog_is_leader(log) ||
-           log->told.config_index != log->config.index;
+           log->told.config_index != myco__tail_config(log)->index;
 }
 
 static void tell(struct myco_rlog *log)
@@ -114,7 +128,8 @@ static void tell(struct myco_rlog *log)
     if (has_news(log)) {
         log->told.leader = myco_rlog_leader(log);
         log->told.is_leader = myco_rlog_is_leader(log);
-        log->told.config_index = log->config.index;
+        log->told.config_index = myco__tail_config(log)->index;
+        log->tail.push_due |= log->tail.follower_count > 0;
         log->events.changed(log->events.data);
     }
     if (log->failed == 0 && !log->established && barrier_applied(log)) {
@@ -127,6 +142,7 @@ static bool has_work(struct myco_rlog *log)
 {
     if (log->failed != 0) return !log->failed_told;
     return log->batch_count > 0 || log->install.restore || can_apply(log) || has_news(log) ||
+           log->tail.snapshot.whole || log->tail.push_due || myco__tail_next(log) != NULL ||
            (!log->established && barrier_applied(log));
 }
 
@@ -136,9 +152,11 @@ static void pump(void *data)
     log->pump_queued = false;
     if (log->failed == 0) flush_batch(log);
     if (log->failed == 0) restore(log);
+    if (log->failed == 0) myco__tail_restore(log);
     apply(log);
     myco__rlog_snapshot_maybe(log);
     if (log->failed == 0) tell(log);
+    if (log->failed == 0 && log->tail.push_due) myco__feed_push(log);
     if (log->failed != 0 && !log->failed_told) {
         empty_batch(log);
         log->failed_told = true;

@@ -39,6 +39,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
+#define IDLE_MS 1000 /* between looks of a server whose time-outs mean nothing */
+
 /* ── Small questions ────────────────────────────────────────────────────────────────────────── */
 
 int myco__rlog_code(int raft_code)
@@ -331,11 +333,26 @@ static void begin_term(struct myco_rlog *log)
         myco__rlog_fail(log, myco__rlog_code(code), "begin the term: %s", raft_strerror(code));
 }
 
+/* Only a voter's time-outs mean anything, or a leader's: libraft leaves those of others in the
+ * past, and a voter that was removed while it was away would stand for ever. */
+static bool may_stand(struct myco_rlog *log)
+{
+    const struct raft_configuration *configuration = &log->raft.configuration;
+    if (raft_state(&log->raft) == RAFT_LEADER) return true;
+    if (!myco__tail_grouped(log)) return false;
+    for (unsigned i = 0; i < configuration->n; i++)
+        if (configuration->servers[i].id == log->self)
+            return configuration->servers[i].role == RAFT_VOTER;
+    return false;
+}
+
 static void arm_timer(struct myco_rlog *log)
 {
     uint64_t due_ms = raft_timeout(&log->raft);
     uint64_t floor_ms = log->timeout_ms + (log->heartbeat_ms < 8 ? 2 : log->heartbeat_ms / 4);
     if (due_ms < floor_ms) due_ms = floor_ms;
+    uint64_t idle_ms = myco_now_ms(log->env) + IDLE_MS;
+    if (!may_stand(log) && due_ms < idle_ms) due_ms = idle_ms;
     myco_timer_start_at(&log->timer, due_ms * 1000000);
 }
 
@@ -379,8 +396,10 @@ static void on_timeout(void *data)
     struct raft *raft = &log->raft;
     struct raft_event event = {.type = RAFT_TIMEOUT};
     int code;
-    if (raft_state(raft) == RAFT_FOLLOWER && myco__rlog_only_voter(log) &&
-        log->own_vote_term != raft_current_term(raft)) {
+    if (!may_stand(log)) {
+        code = 0;
+    } else if (raft_state(raft) == RAFT_FOLLOWER && myco__rlog_only_voter(log) &&
+               log->own_vote_term != raft_current_term(raft)) {
         code = vote_for_self(log); /* and leader at the next time-out */
     } else {
         if (raft_state(raft) == RAFT_CANDIDATE && raft->candidate_state.disrupt_leader) {

@@ -187,6 +187,7 @@ static void hint_leader(struct myco_core *core)
         best_term = meta.term;
     }
     myco_commands_hint(core->commands, best);
+    myco_rlog_tail_hint(core->log, best);
 }
 
 /* The connection is no more: what was under way on it has to end now. */
@@ -195,6 +196,7 @@ static void lose_peer(struct myco_core *core, uint64_t peer)
     if (!core_is_up(core, peer)) return;
     myco_free(myco_map_del(&core->up, peer));
     MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
+    myco_rlog_tail_peer_down(core->log, peer);
     myco_bus_peer_down(core->bus, peer);
     core_hyphae_peer_down(core, peer);
     core_ops_peer_down(core, peer);
@@ -269,6 +271,8 @@ static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, v
         witness_heard(core, peer);
         myco_rlog_receive(core->log, peer, payload);
         return;
+    case MYCO_MESSAGE_TAIL:
+    case MYCO_MESSAGE_TAIL_BULK: myco_rlog_tail_receive(core->log, peer, payload); return;
     case MYCO_MESSAGE_PLEDGE: myco_bootstrap_receive(core->bootstrap, peer, payload); return;
     case MYCO_MESSAGE_SUBMIT:
     case MYCO_MESSAGE_SUBMIT_REFUSED:

@@ -14,6 +14,19 @@ static void send_raft(uint64_t to, bool bulk, struct myco_buf *payload, void *da
     core_send(data, to, bulk ? MYCO_MESSAGE_RAFT_BULK : MYCO_MESSAGE_RAFT, payload);
 }
 
+static void send_tail(uint64_t to, bool bulk, struct myco_buf *payload, void *data)
+{
+    core_send(data, to, bulk ? MYCO_MESSAGE_TAIL_BULK : MYCO_MESSAGE_TAIL, payload);
+}
+
+static bool next_peer(uint32_t *cursor, uint64_t *peer, void *data)
+{
+    struct myco_core *core = data;
+    while (myco_map_next(&core->up, cursor, peer))
+        if (core_peer_has(core, *peer, MYCO_FEATURE_TAIL)) return true;
+    return false;
+}
+
 static void fail(struct myco_core *core, int status, const char *message)
 {
     MYCO_ERROR(
@@ -95,8 +108,16 @@ static void failed(int status, const char *message, void *data)
 
 struct myco_rlog_events core_log_events(struct myco_core *core)
 {
-    return (struct myco_rlog_events){
-        send_raft, apply, snapshot, restore, changed, established, failed, core};
+    return (struct myco_rlog_events){.send = send_raft,
+        .apply = apply,
+        .snapshot = snapshot,
+        .restore = restore,
+        .changed = changed,
+        .established = established,
+        .failed = failed,
+        .send_tail = send_tail,
+        .next_peer = next_peer,
+        .data = core};
 }
 
 /* ── the state's events ── */

@@ -23,7 +23,7 @@
 /* X(symbol, bit, built, "name", "what it is") */
 #define MYCO_FEATURES(X)                                                                           \
     X(FEATURES, 0, 1, "features", "features are agreed on, and kept in snapshots (format 2)")      \
-    X(TAIL, 1, 0, "tail", "nodes outside of the consensus group tail the log from a neighbour")    \
+    X(TAIL, 1, 1, "tail", "nodes outside of the consensus group tail the log from a neighbour")    \
     X(RELAY, 2, 0, "relay", "messages travel over hubs")                                           \
     X(FENCES, 3, 1, "fences", "septa and topics refuse older epochs")                              \
     X(LOCKS, 4, 0, "locks", "locks in the replicated state")                                       \

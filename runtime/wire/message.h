@@ -14,6 +14,8 @@
     X(SUBMIT_REFUSED, 4, CONTROL, NONE, "consensus: not the leader, or full")                      \
     X(LEASE, 5, CONTROL, NONE, "consensus: renewals, rounds, grants")                              \
     X(RAFT_BULK, 6, BULK, NONE, "consensus: snapshots")                                            \
+    X(TAIL, 10, CONTROL, TAIL, "consensus: what is committed, for nodes outside of the group")     \
+    X(TAIL_BULK, 11, BULK, TAIL, "consensus: snapshots for them")                                  \
     X(HYPHA, 16, DATA, NONE, "store: appends and acknowledgements of hyphae")                      \
     X(HYPHA_BULK, 17, BULK, NONE, "store: snapshots of hyphae")                                    \
     X(REQUEST, 24, DATA, NONE, "host: get, put, del, count, scan for a primary")                   \

@@ -207,10 +207,14 @@ static enum myco_role wanted_role(const msgpack_object *answer, uint64_t id)
     return MYCO_ROLE_NONE;
 }
 
+static bool tails(const struct myco_council *council)
+{
+    return myco_state_feature(council->options.state, MYCO_FEATURE_TAIL);
+}
+
 static unsigned standbys_max(const struct myco_council *council)
 {
-    return myco_state_feature(council->options.state, MYCO_FEATURE_TAIL) ? STANDBYS_MAX
-                                                                         : STANDBYS_OLD;
+    return tails(council) ? STANDBYS_MAX : STANDBYS_OLD;
 }
 
 static void pack_voters_world(struct myco_buf *out, const struct myco_council *council,
@@ -274,6 +278,16 @@ static bool unseat(struct myco_council *council, const struct myco_log_server *s
     return true;
 }
 
+/* Without a policy that answers: whoever is there, stand-bys first. */
+static enum myco_role built_in_role(
+    const struct myco_council *council, enum myco_role is, size_t voters, size_t standing)
+{
+    size_t most = standbys_max(council);
+    if (voters < VOTERS_MAX && (is == MYCO_ROLE_STANDBY || standing == 0)) return MYCO_ROLE_VOTER;
+    if (is == MYCO_ROLE_NONE && standing < most) return MYCO_ROLE_STANDBY;
+    return is == MYCO_ROLE_STANDBY && standing > most ? MYCO_ROLE_NONE : is;
+}
+
 /* One change at a time; a dead server leaves only while a majority of the voters is there without
  * it. */
 static bool change_roles(struct myco_council *council, const msgpack_object *answer,
@@ -301,12 +315,11 @@ static bool change_roles(struct myco_council *council, const msgpack_object *ans
         const struct myco_council_member *member = &council->members[i];
         if (!member->present) continue;
         enum myco_role is = role_in(servers, count, member->record->id);
-        enum myco_role want = answer                ? wanted_role(answer, member->record->id)
-                              : voters < VOTERS_MAX ? MYCO_ROLE_VOTER
-                              : standing < standbys_max(council) ? MYCO_ROLE_STANDBY
-                                                                 : is;
-        if (want == MYCO_ROLE_NONE || want == is || is == MYCO_ROLE_VOTER)
-            continue; /* voters are not demoted while they live */
+        enum myco_role want = answer ? wanted_role(answer, member->record->id)
+                                     : built_in_role(council, is, voters, standing);
+        bool spared = want == MYCO_ROLE_NONE && (is != MYCO_ROLE_STANDBY || !tails(council));
+        if (spared || want == is || is == MYCO_ROLE_VOTER)
+            continue; /* voters are not demoted while they live; stand-bys can tail the log */
         if (is == MYCO_ROLE_NONE) want = MYCO_ROLE_STANDBY; /* a voter is a stand-by first */
         if (myco_rlog_assign(log, member->record->id, want)) return false;
         MYCO_INFO(council->options.env->log, "nodosum", "changing a role in the group",

@@ -1,1 +1,2 @@
 myco_fuzz(raft_message LAYERS consensus)
+myco_fuzz(raft_tail LAYERS consensus)

@@ -9,6 +9,8 @@ pkg_check_modules(LUV REQUIRED IMPORTED_TARGET lua5.4-luv)
 pkg_check_modules(MSGPACK REQUIRED IMPORTED_TARGET msgpack)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(CK REQUIRED IMPORTED_TARGET ck)
+pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl>=7.84) # curl_easy_header(); only of modules/s3
+pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
 
 # Older versions commit entries of earlier terms by counting replicas (the Raft paper's figure 8).

@@ -189,15 +189,7 @@ static int read_seeds(struct myco *node, struct myco_err *err)
 static int open_store(struct myco *node, struct myco_err *err)
 {
     if (!node->store || !*node->store) return 0;
-    if (strncmp(node->store, "file:", 5) != 0 || !node->store[5])
-        return myco_err(
-            err, MYCO_EINVAL, "store: '%s' is not known; there is file:FOLDER", node->store);
-    const char *folder = node->store + 5;
-    if (strncmp(folder, "//", 2) == 0) folder += 2; /* file:///a is /a */
-    int rc = myco_uv_disk_open(node->loop, folder, &node->store_disk, err);
-    if (rc) return myco_err_wrap(err, "store %s", node->store);
-    node->object = myco_object_file(myco_uv_env(node->env), node->store_disk);
-    return 0;
+    return node_store_open(&node->backing, node->loop, myco_uv_env(node->env), node->store, err);
 }
 
 /* Asked without the loop, which may be the host's: nothing of its may run inside of our call. */
@@ -249,7 +241,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
 {
     struct myco_core_options options = {.env = myco_uv_env(node->env),
         .disk = node->disk,
-        .store = node->object,
+        .store = node->backing.object,
         .name = node->name,
         .cluster = node->cluster,
         .labels = node->labels,
@@ -259,7 +251,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .value_size_max = node->options.value_size_max,
         .events_max = node->options.events_max};
     if (node->policies) options.policy = myco_policies_port(node->policies);
-    node->object = NULL; /* the core's now */
+    node->backing.object = NULL; /* the core's now */
     int rc = myco_core_open(&options, &node->identity,
         &(struct myco_core_events){.on_ready = on_ready, .on_failed = on_failed, .data = node},
         &node->core, err);
@@ -422,10 +414,7 @@ static void close_disk(void *data)
 static void close_store(void *data)
 {
     struct myco *node = data;
-    if (node->store_disk)
-        myco_uv_disk_close(node->store_disk, close_disk, node);
-    else
-        close_disk(node);
+    node_store_close(&node->backing, close_disk, node);
 }
 
 /* A turn later: the core must not be freed under one of its own callbacks. */

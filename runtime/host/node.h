@@ -13,6 +13,7 @@
 #include "env/uv_disk.h"
 #include "env/uv_env.h"
 #include "host/core.h"
+#include "host/store.h"
 #include "mycorrizal.h"
 #include "mycorrizal_uv.h"
 #include "net/net.h"
@@ -66,8 +67,8 @@ struct myco {
     bool own_thread;
 
     struct myco_uv_env *env;
-    struct myco_disk *disk, *store_disk;
-    struct myco_object *object;
+    struct myco_disk *disk;
+    struct node_store backing; /* of `store` */
     struct myco_policies *policies;
     struct myco_net *net;
     struct myco_core *core;

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "bridge/bridge.h"
 #include "host/options.h"
+#include "host/store.h"
 
 #define READY_SLICE_MS 100 /* how soon a signal is heard before the node is ready */
 
@@ -238,8 +239,10 @@ int myco_check_main(int argc, char **argv)
         struct myco_run_options options;
         struct myco_buf declarations = {0};
         myco_run_options_init(&options);
-        if (myco_bridge_config(file, myco_run_options_from_config, &options, &declarations, &err) <
-            0) {
+        int rc =
+            myco_bridge_config(file, myco_run_options_from_config, &options, &declarations, &err);
+        if (rc == 0 && options.node.store != NULL) rc = node_store_check(options.node.store, &err);
+        if (rc < 0) {
             fprintf(stderr, "%s\n", err.message);
             status = MYCO_EXIT_USAGE;
         } else {

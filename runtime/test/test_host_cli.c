@@ -11,6 +11,7 @@
 #include "bridge/bridge.h"
 #include "host/options.h"
 #include "host/run.h"
+#include "host/store.h"
 #include "tap.h"
 
 /* ── The fake ───────────────────────────────────────────────────────────────────────────────── */
@@ -74,6 +75,12 @@ const char *myco_socket(const struct myco *node)
 {
     (void)node;
     return "/x/pulse";
+}
+
+int node_store_check(const char *url, struct myco_err *err)
+{
+    if (strncmp(url, "file:", 5) == 0) return 0;
+    return myco_err(err, MYCO_EINVAL, "%s: no", url);
 }
 
 int myco_bridge_config(const char *file, myco_config_set_cb set, void *data,

@@ -15,6 +15,14 @@
     X(FRAMES_REFUSED, "mycorrizal_frames_refused_total", COUNTER, "garbage from peers or clients") \
     X(QUEUE_FULL, "mycorrizal_peer_queue_full_total", COUNTER, "frames refused: lane full")        \
     X(GOSSIP_REFUSED, "mycorrizal_gossip_refused_total", COUNTER, "gossip datagrams refused")      \
+    X(GOSSIP_UNSEALED, "mycorrizal_gossip_unsealed_total", COUNTER,                                \
+        "gossip in clear that was dropped: this node has a key")                                   \
+    X(GOSSIP_FOREIGN, "mycorrizal_gossip_foreign_total", COUNTER,                                  \
+        "gossip sealed by a key that this node does not have, or damaged")                         \
+    X(GOSSIP_REPLAYED, "mycorrizal_gossip_replayed_total", COUNTER,                                \
+        "sealed gossip that came a second time")                                                   \
+    X(GOSSIP_BY_TCP, "mycorrizal_gossip_probes_by_tcp_total", COUNTER,                             \
+        "probes that only a connection answered, not UDP")                                         \
     X(MEMBERS_ALIVE, "mycorrizal_members_alive", GAUGE, "members believed alive")                  \
     X(RAFT_TERM, "mycorrizal_consensus_term", GAUGE, "current term")                               \
     X(RAFT_COMMIT, "mycorrizal_consensus_commit_index", GAUGE, "commit index")                     \

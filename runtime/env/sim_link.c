@@ -226,7 +226,7 @@ static unsigned judge_syn(
     struct sim_transport *transport = &host->transport;
     if (!host->powered || host->paused) return IGNORED;
     if (!host->up || !transport->attached) return MYCO_DOWN_REFUSED + 1;
-    if (transport->id != wanted) return MYCO_DOWN_FOREIGN + 1;
+    if (transport->id != wanted) return MYCO_DOWN_DISPLACED + 1;
     struct sim_link *link = myco__sim_link(host, dialler->transport.id);
     if (link == NULL || !link->linked) return MYCO_DOWN_CLOSED + 1;
     if (link->up) lose(link, MYCO_DOWN_RESET); /* the other end has a new life: this one is over */

@@ -18,11 +18,12 @@ enum myco_lane { MYCO_LANE_CONTROL, MYCO_LANE_DATA, MYCO_LANE_BULK, MYCO_LANE_CO
 #define MYCO_MESSAGE_SIZE_MAX (16 * 1024 * 1024) /* payload of one message */
 
 enum myco_down_reason {
-    MYCO_DOWN_CLOSED,  /* unlinked here, or the peer said goodbye */
-    MYCO_DOWN_RESET,   /* broke; being dialled again */
-    MYCO_DOWN_REFUSED, /* the peer's port refuses: no process listens there */
-    MYCO_DOWN_TIMEOUT, /* silent for too long, or can't be reached */
-    MYCO_DOWN_FOREIGN, /* another cluster, another id or version at that address */
+    MYCO_DOWN_CLOSED,    /* unlinked here, or the peer said goodbye */
+    MYCO_DOWN_RESET,     /* broke; being dialled again */
+    MYCO_DOWN_REFUSED,   /* the peer's port refuses: no process listens there */
+    MYCO_DOWN_TIMEOUT,   /* silent for too long, or can't be reached */
+    MYCO_DOWN_FOREIGN,   /* another cluster or version at that address */
+    MYCO_DOWN_DISPLACED, /* another node of this cluster answers there */
 };
 
 struct myco_transport_events {

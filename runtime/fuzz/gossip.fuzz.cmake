@@ -1,1 +1,2 @@
 myco_fuzz(swim LAYERS gossip)
+myco_fuzz(keyring LAYERS gossip)

@@ -1,4 +1,5 @@
-/* The bytes of a gossip datagram. Little-endian, no padding, at most 1,400 bytes:
+/* The bytes of a gossip datagram. Little-endian, no padding, at most 1,347 bytes (1,400 when
+ * sealed):
  *
  *    0        4     5          13        21           29
  *   +--------+-----+----------+---------+------------+----------------------------
@@ -20,7 +21,8 @@
  * accusers: u8 count (at most 4), then u64 ids: who found it silent, when it is suspected. NEWS is
  * enough for a member that the receiver knows; it keeps a death at 23 bytes.
  *
- * A datagram is looked through as a whole before any of it is believed. */
+ * A datagram is looked through as a whole before any of it is believed. The same bytes travel by
+ * the connections of the mesh, up to 32 KiB then; and sealed (keyring.h), where there is a key. */
 #include "gossip/state.h"
 
 #include <string.h>
@@ -34,13 +36,14 @@ static void encode_ids(struct myco_buf *buf, const uint64_t *ids, unsigned count
 static void encode_short(struct myco_buf *buf, const struct myco__member *member, bool full)
 {
     const struct myco_member *pub = &member->pub;
+    const struct myco__suspicion *suspicion = member->suspicion;
     myco_buf_u8(buf, full ? MYCO__MEMBER : MYCO__NEWS);
     myco_buf_u8(buf, (uint8_t)pub->state);
     myco_buf_u64(buf, pub->id);
     myco_buf_u64(buf, pub->generation);
     myco_buf_u32(buf, pub->incarnation);
     encode_ids(
-        buf, member->accusers, pub->state == MYCO_MEMBER_SUSPECT ? member->accuser_count : 0);
+        buf, suspicion ? suspicion->accusers : NULL, suspicion ? suspicion->accuser_count : 0);
 }
 
 static uint32_t age_ms(struct myco_swim *swim, const struct myco_member *pub)
@@ -65,7 +68,7 @@ bool myco__encode_member(struct myco_swim *swim, const struct myco__member *memb
         myco_buf_u16(buf, pub->meta_size);
         myco_buf_bytes(buf, pub->meta, pub->meta_size);
     }
-    if (buf->size <= MYCO__DATAGRAM_SIZE_MAX) return true;
+    if (buf->size <= swim->out_max) return true;
     buf->size = before;
     return false;
 }
@@ -89,6 +92,7 @@ void myco__begin(struct myco_swim *swim)
 {
     struct myco_buf *buf = &swim->out;
     myco_buf_clear(buf);
+    swim->out_max = MYCO__PLAIN_SIZE_MAX;
     myco_buf_u32(buf, MYCO__SWIM_MAGIC);
     myco_buf_u8(buf, MYCO__SWIM_VERSION);
     myco_buf_u64(buf, swim->cluster);
@@ -96,13 +100,49 @@ void myco__begin(struct myco_swim *swim)
     myco_buf_u64(buf, swim->self.pub.generation);
 }
 
+/* What was written, sealed when there is a key; false: no memory, so it is lost. */
+static bool finish(struct myco_swim *swim, uint64_t key, struct myco_slice *bytes)
+{
+    *bytes = myco_buf_as_slice(&swim->out);
+    if (swim->out.failed) {
+        swim->out.failed = false;
+        return false;
+    }
+    if (!swim->keyring || !myco_keyring_count(swim->keyring)) return true;
+    const struct myco_member *self = &swim->self.pub;
+    myco_buf_clear(&swim->sealed);
+    if (myco_keyring_seal(swim->keyring, self->id, self->generation, key, *bytes, &swim->sealed))
+        return false;
+    *bytes = myco_buf_as_slice(&swim->sealed);
+    return true;
+}
+
+void myco__send_back(struct myco_swim *swim, const struct myco__path *path)
+{
+    struct myco_slice bytes;
+    if (!finish(swim, path->key, &bytes)) return;
+    if (!path->mesh)
+        (void)swim->env->ops->datagram_send(swim->env, &path->addr, bytes);
+    else if (swim->events.mesh)
+        (void)swim->events.mesh(path->mesh, bytes, swim->events.data);
+}
+
 void myco__send(struct myco_swim *swim, const struct myco_addr *to)
 {
-    if (swim->out.failed) {
-        swim->out.failed = false; /* no memory: a lost datagram */
-        return;
-    }
-    (void)swim->env->ops->datagram_send(swim->env, to, myco_buf_as_slice(&swim->out));
+    myco__send_back(swim, &(struct myco__path){.addr = *to});
+}
+
+bool myco__send_mesh(struct myco_swim *swim, uint64_t peer)
+{
+    struct myco_slice bytes;
+    return swim->events.mesh && finish(swim, 0, &bytes) &&
+           swim->events.mesh(peer, bytes, swim->events.data);
+}
+
+void myco__send_member(struct myco_swim *swim, const struct myco__member *to)
+{
+    if (to->by_mesh >= MYCO__BY_MESH_MAX && myco__send_mesh(swim, to->pub.id)) return;
+    myco__send(swim, &to->pub.addr);
 }
 
 bool myco__decode_header(struct myco_reader *reader, struct myco__header *header)

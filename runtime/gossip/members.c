@@ -26,7 +26,6 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "base/text.h"
 
 const char *myco_member_state_name(enum myco_member_state state)
 {
@@ -166,12 +165,23 @@ static void emit(struct myco_swim *swim, struct myco__member *member, const stru
     }
 }
 
-static void take_details(struct myco_member *pub, const struct myco__record *record)
+char *myco__member_details(struct myco__member *member, const char *name, struct myco_slice meta)
 {
-    pub->addr = record->addr;
-    myco_text_copy(pub->name, sizeof(pub->name), record->name);
-    pub->meta_size = (uint16_t)record->meta.size;
-    if (record->meta.size > 0) memcpy(pub->meta, record->meta.data, record->meta.size);
+    size_t name_size = strlen(name) + 1;
+    char *former = member->details, *details = myco_alloc(name_size + meta.size);
+    memcpy(details, name, name_size);
+    if (meta.size > 0) memcpy(details + name_size, meta.data, meta.size);
+    member->details = details;
+    member->pub.name = details;
+    member->pub.meta = (uint8_t *)details + name_size;
+    member->pub.meta_size = (uint16_t)meta.size;
+    return former;
+}
+
+static char *take_details(struct myco__member *member, const struct myco__record *record)
+{
+    member->pub.addr = record->addr;
+    return myco__member_details(member, record->name, record->meta);
 }
 
 static void take_state(
@@ -189,19 +199,19 @@ static void take_state(
     pub->state = record->state;
     myco__suspicion_stop(member);
     if (pub->state != MYCO_MEMBER_SUSPECT) return;
-    member->accuser_count = record->accuser_count;
-    memcpy(member->accusers, record->accusers, sizeof(member->accusers));
-    myco__suspicion_start(swim, member);
+    myco__suspicion_start(swim, member, record->accusers, record->accuser_count);
 }
 
 static void adopt(struct myco_swim *swim, struct myco__member *member,
     const struct myco__record *record, bool news)
 {
     struct myco_member was = member->pub;
+    char *former = NULL; /* `was` has its name and meta there */
     bool renewed = record->generation != member->pub.generation;
     if (record->full && (record->state == MYCO_MEMBER_ALIVE || renewed)) {
-        take_details(&member->pub, record);
+        former = take_details(member, record);
     }
+    if (renewed) member->by_mesh = member->displaced = 0;
     take_state(swim, member, record);
     if (news) {
         myco__queue_add(swim, member);
@@ -209,6 +219,7 @@ static void adopt(struct myco_swim *swim, struct myco__member *member,
         myco__queue_remove(member);
     }
     emit(swim, member, &was);
+    myco_free(former);
 }
 
 /* Of the dead only those that died lately: the others are about to be forgotten everywhere. */
@@ -230,13 +241,12 @@ static void add(struct myco_swim *swim, const struct myco__record *record, bool 
     member->pub.id = record->id;
     member->pub.state = MYCO_MEMBER_ALIVE;
     myco_list_init(&member->queued);
-    myco_list_init(&member->suspected);
     swim->counts[MYCO_MEMBER_ALIVE]++;
     myco_map_put(&swim->members, record->id, member);
     order_insert(swim, member);
     uint64_t now_ms = myco_now_ms(swim->env);
     member->pub.changed_ms = now_ms > record->age_ms ? now_ms - record->age_ms : 0;
-    take_details(&member->pub, record);
+    (void)take_details(member, record); /* it had none */
     take_state(swim, member, record);
     if (news) myco__queue_add(swim, member);
     emit(swim, member, NULL);
@@ -327,6 +337,10 @@ void myco__members_hear(
     struct myco__member *member = myco__member_get(swim, record->id);
     if (!member) {
         add(swim, record, news);
+        if (record->id == sender && record->state == MYCO_MEMBER_ALIVE) {
+            member = myco__member_get(swim, sender);
+            if (member) myco__members_displace(swim, &member->pub);
+        }
         return;
     }
     struct myco__record word = *record;
@@ -376,6 +390,20 @@ uint64_t myco__members_digest(const struct myco_swim *swim)
     return digest;
 }
 
+/* Two ids can't live at one address: when one speaks from there, the other is gone. One who is not,
+ * since the address is not really its own, refutes, and stays. */
+void myco__members_displace(struct myco_swim *swim, const struct myco_member *here)
+{
+    uint64_t id = here->id;
+    struct myco_addr addr = here->addr;
+    for (uint32_t i = 0; i < swim->order_count; i++) {
+        struct myco__member *member = swim->order[i];
+        if (member->pub.id == id || !myco__member_live(member)) continue;
+        if (!myco_addr_equal(&member->pub.addr, &addr)) continue;
+        myco_swim_displaced(swim, member->pub.id);
+    }
+}
+
 static void forget(struct myco_swim *swim, struct myco__member *member)
 {
     struct myco_member was = member->pub;
@@ -384,8 +412,9 @@ static void forget(struct myco_swim *swim, struct myco__member *member)
     order_remove(swim, member);
     swim->counts[was.state]--;
     myco_map_del(&swim->members, was.id);
-    myco_free(member);
     if (swim->events.on_member) swim->events.on_member(NULL, &was, swim->events.data);
+    myco_free(member->details);
+    myco_free(member);
 }
 
 void myco__members_forget(struct myco_swim *swim, uint64_t now_ms)
@@ -400,6 +429,8 @@ void myco__members_forget(struct myco_swim *swim, uint64_t now_ms)
 void myco__members_free(struct myco_swim *swim)
 {
     MYCO_MAP_EACH (struct myco__member, member, &swim->members) {
+        myco__suspicion_stop(member);
+        myco_free(member->details);
         myco_free(member);
     }
     myco_map_free(&swim->members);

@@ -2,7 +2,8 @@
  *
  *     0 ms   PING to one member, the next of a shuffled round
  *   100 ms   no ACK: PING_REQ to three others, who ping it for us, as our own path may be the bad
- *            one, and say NACK when they hear nothing in time
+ *            one, and say NACK when they hear nothing in time; and PING by the connection to it,
+ *            as a network may lose UDP and let TCP pass
  *   200 ms   no ACK from anywhere: suspected; the next probe starts
  *
  * A ping to a suspect says so in the same datagram (Lifeguard's buddy system), so that a refutation
@@ -35,7 +36,7 @@ void myco__health_add(struct myco_swim *swim, int points)
 
 /* ── Asking ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void send_ping(struct myco_swim *swim, const struct myco__member *target, uint32_t sequence)
+static void write_ping(struct myco_swim *swim, const struct myco__member *target, uint32_t sequence)
 {
     struct myco__message ping = {.type = MYCO__PING,
         .sequence = sequence,
@@ -45,6 +46,11 @@ static void send_ping(struct myco_swim *swim, const struct myco__member *target,
     myco__encode_message(&swim->out, &ping);
     if (!known_alive(target)) myco__encode_member(swim, target, false);
     myco__queue_fill(swim);
+}
+
+static void send_ping(struct myco_swim *swim, const struct myco__member *target, uint32_t sequence)
+{
+    write_ping(swim, target, sequence);
     myco__send(swim, &target->pub.addr);
 }
 
@@ -82,6 +88,8 @@ static void ask_others(struct myco_swim *swim, struct myco__probe *probe)
     probe->asked = true;
     struct myco__member *target = myco__member_get(swim, probe->id);
     if (!target) return;
+    write_ping(swim, target, probe->sequence);
+    (void)myco__send_mesh(swim, probe->id);
     struct myco__member *picked[MYCO__PROBES_MAX];
     unsigned count = swim->indirect < MYCO__PROBES_MAX ? swim->indirect : MYCO__PROBES_MAX;
     count = myco__members_pick(swim, probe->id, count, picked);
@@ -94,7 +102,7 @@ static void ask_others(struct myco_swim *swim, struct myco__probe *probe)
         myco__begin(swim);
         myco__encode_message(&swim->out, &request);
         myco__queue_fill(swim);
-        myco__send(swim, &picked[i]->pub.addr);
+        myco__send_member(swim, picked[i]);
     }
     probe->nacks_due = count;
 }
@@ -114,7 +122,7 @@ static void fail(struct myco_swim *swim, struct myco__probe *probe)
 
 /* ── Answering ──────────────────────────────────────────────────────────────────────────────── */
 
-static void answer(struct myco_swim *swim, const struct myco_addr *from,
+static void answer(struct myco_swim *swim, const struct myco__path *from,
     const struct myco__header *header, const struct myco__message *ping)
 {
     const struct myco_member *self = &swim->self.pub;
@@ -132,13 +140,13 @@ static void answer(struct myco_swim *swim, const struct myco_addr *from,
         myco__encode_member(swim, &swim->self, true);
     }
     myco__queue_fill(swim);
-    myco__send(swim, from);
+    myco__send_back(swim, from);
 }
 
 /* For another node. With no slot left nothing is said: that node takes it for our being slow,
  * rightly. */
 static void relay_ping(
-    struct myco_swim *swim, const struct myco_addr *from, const struct myco__message *request)
+    struct myco_swim *swim, const struct myco__path *from, const struct myco__message *request)
 {
     unsigned at = 0;
     while (at < MYCO__RELAYS_MAX && swim->relays[at].active) at++;
@@ -156,8 +164,10 @@ static void relay_ping(
     if (known && known->pub.generation == request->generation) {
         send_ping(swim, known, relay->sequence);
     } else {
-        struct myco__member target = {
-            .pub = {.id = request->id, .generation = request->generation, .addr = request->addr}};
+        struct myco__member target = {.pub = {.name = "",
+                                          .id = request->id,
+                                          .generation = request->generation,
+                                          .addr = request->addr}};
         send_ping(swim, &target, relay->sequence);
     }
     myco__swim_schedule(swim);
@@ -171,16 +181,37 @@ static void relay_send(
     myco__begin(swim);
     myco__encode_message(&swim->out, &message);
     myco__queue_fill(swim);
-    myco__send(swim, &relay->from);
+    myco__send_back(swim, &relay->from);
 }
 
-static void hear_ack(struct myco_swim *swim, const struct myco__message *ack)
+/* It lives, but UDP between us is lost: said once, as all goes on by the connection. */
+static void answered_by(struct myco_swim *swim, uint64_t id, bool mesh)
+{
+    struct myco__member *member = myco__member_get(swim, id);
+    if (!member) return;
+    if (!mesh) {
+        member->by_mesh = 0;
+        return;
+    }
+    MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_BY_TCP, 1);
+    if (member->by_mesh < MYCO__BY_MESH_MAX) member->by_mesh++;
+    if (member->by_mesh < MYCO__BY_MESH_MAX || member->warned) return;
+    member->warned = true;
+    char text[MYCO_ADDR_TEXT_MAX];
+    MYCO_WARN(swim->env->log, "gossip",
+        "UDP to a member is lost, TCP is not: let it through, gossip is slower without",
+        "name=%s addr=%s", member->pub.name, myco_addr_text(&member->pub.addr, text));
+}
+
+static void hear_ack(
+    struct myco_swim *swim, const struct myco__path *from, const struct myco__message *ack)
 {
     for (unsigned i = 0; i < MYCO__PROBES_MAX; i++) {
         struct myco__probe *probe = &swim->probes[i];
         if (!probe->active || probe->sequence != ack->sequence || probe->id != ack->id) continue;
         probe->active = false;
         myco__health_add(swim, -1);
+        answered_by(swim, ack->id, from->mesh != 0);
     }
     for (unsigned i = 0; i < MYCO__RELAYS_MAX; i++) {
         struct myco__relay *relay = &swim->relays[i];
@@ -198,7 +229,7 @@ static void hear_nack(struct myco_swim *swim, const struct myco__message *nack)
     }
 }
 
-void myco__probe_receive(struct myco_swim *swim, const struct myco_addr *from,
+void myco__probe_receive(struct myco_swim *swim, const struct myco__path *from,
     const struct myco__header *header, const struct myco__message *message)
 {
     switch (message->type) {
@@ -208,7 +239,7 @@ void myco__probe_receive(struct myco_swim *swim, const struct myco_addr *from,
     case MYCO__PING_REQ:
         if (swim->self.pub.state == MYCO_MEMBER_ALIVE) relay_ping(swim, from, message);
         break;
-    case MYCO__ACK: hear_ack(swim, message); break;
+    case MYCO__ACK: hear_ack(swim, from, message); break;
     case MYCO__NACK: hear_nack(swim, message); break;
     default: break;
     }

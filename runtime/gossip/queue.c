@@ -80,7 +80,7 @@ void myco__queue_tick(struct myco_swim *swim, uint64_t now_ms)
     for (unsigned i = 0; i < count && !queue_empty(swim); i++) {
         myco__begin(swim);
         myco__queue_fill(swim);
-        myco__send(swim, &picked[i]->pub.addr);
+        myco__send_member(swim, picked[i]);
     }
     bool more = count > 0 && !queue_empty(swim);
     swim->gossip_due_ms = more ? now_ms + swim->probe_ms / 4 : MYCO__NEVER;
@@ -94,7 +94,7 @@ void myco__tell_all(struct myco_swim *swim, const struct myco__member *member)
         if (!myco__member_live(to) || to == member) continue;
         myco__begin(swim);
         encode(swim, member);
-        myco__send(swim, &to->pub.addr);
+        myco__send_member(swim, to);
         told++;
     }
 }

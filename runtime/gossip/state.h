@@ -17,6 +17,8 @@
 #include "gossip/swim.h"
 
 #define MYCO__DATAGRAM_SIZE_MAX 1400 /* below any sane network's MTU, tunnels and seal included */
+#define MYCO__PLAIN_SIZE_MAX    (MYCO__DATAGRAM_SIZE_MAX - MYCO_SEALED_EXTRA)
+#define MYCO__BY_MESH_MAX       3    /* probes in a row that only TCP answered: UDP is lost */
 #define MYCO__MEMBERS_MAX       4096 /* more are refused, with an error in the log */
 #define MYCO__ACCUSERS_MAX      4    /* the first one and three confirmations */
 #define MYCO__TRANSMITS_MAX     32
@@ -29,15 +31,26 @@
 
 /* ── Members ────────────────────────────────────────────────────────────────────────────────── */
 
-struct myco__member {
-    struct myco_member pub;  /* first */
-    struct myco_list queued; /* in swim->queue[transmits], or alone */
-    unsigned transmits;
-    struct myco_list suspected; /* in swim->suspects, or alone */
-    uint64_t suspected_ms;
+/* Only while it is suspected. */
+struct myco__suspicion {
+    struct myco_list link; /* in swim->suspects */
+    struct myco__member *member;
+    uint64_t since_ms;
     bool graced; /* got time to be heard after a pause of ours */
     uint64_t accusers[MYCO__ACCUSERS_MAX];
     unsigned accuser_count;
+};
+
+/* Small, as there may be thousands: about 130 bytes, its name and what it tells of itself. */
+struct myco__member {
+    struct myco_member pub;            /* first; name and meta lie in `details` */
+    struct myco_list queued;           /* in swim->queue[transmits], or alone */
+    char *details;                     /* one piece of memory: the name, its terminator, the meta */
+    struct myco__suspicion *suspicion; /* NULL: not suspected */
+    uint8_t transmits;
+    uint8_t by_mesh; /* probes in a row that only the connection answered */
+    bool warned;     /* that UDP does not reach it */
+    bool displaced;  /* was held dead for that once, in this generation */
 };
 
 /* What a message says about a member. A short one (`full` false) has no address, name or meta. */
@@ -65,9 +78,16 @@ struct myco__probe {
     unsigned nacks_due, nacks;
 };
 
+/* Where something came from, and so where the answer goes. */
+struct myco__path {
+    struct myco_addr addr;
+    uint64_t mesh; /* by the connection to this peer; 0: by UDP, from addr */
+    uint64_t key;  /* of the ring, that sealed it: its sender may not have another one yet */
+};
+
 struct myco__relay { /* a probe that another node asked of us */
     bool active, nacked;
-    struct myco_addr from;
+    struct myco__path from;
     uint32_t sequence, asked_sequence; /* ours, theirs */
     uint64_t id;
     uint64_t nack_due_ms, end_due_ms;
@@ -113,6 +133,9 @@ struct myco_swim {
     unsigned farewells; /* still to send */
     uint64_t farewell_due_ms;
     struct myco_buf out;
+    size_t out_max; /* what may be in it */
+    struct myco_buf sealed;
+    struct myco_keyring *keyring; /* may be NULL */
 };
 
 /* ── codec.c ────────────────────────────────────────────────────────────────────────────────── */
@@ -152,6 +175,10 @@ bool myco__decode_message(struct myco_reader *reader, struct myco__message *mess
  * may call back runs in between. */
 void myco__begin(struct myco_swim *swim);
 void myco__send(struct myco_swim *swim, const struct myco_addr *to);
+void myco__send_back(struct myco_swim *swim, const struct myco__path *path);
+bool myco__send_mesh(struct myco_swim *swim, uint64_t peer); /* false: there is no connection */
+/* By UDP; by the connection, when UDP was seen not to work. */
+void myco__send_member(struct myco_swim *swim, const struct myco__member *to);
 void myco__encode_message(struct myco_buf *buf, const struct myco__message *message);
 /* false, and nothing appended, when it does not fit. A full one for a member that is alive, else
  * news. */
@@ -176,13 +203,18 @@ unsigned myco__members_pick(
 struct myco__member *myco__members_next_probe(struct myco_swim *swim); /* NULL: nobody is live */
 uint64_t myco__members_digest(const struct myco_swim *swim);           /* of all that are live */
 void myco__members_free(struct myco_swim *swim);
+/* Everybody else who is believed to live at the address of `here` is dead. */
+void myco__members_displace(struct myco_swim *swim, const struct myco_member *here);
+/* Copies; name and meta may be those it has. Returns what it had, for myco_free(). */
+char *myco__member_details(struct myco__member *member, const char *name, struct myco_slice meta);
 /* A higher incarnation, told to all. */
 void myco__self_raise(struct myco_swim *swim, uint32_t above);
 
 /* ── suspicion.c ────────────────────────────────────────────────────────────────────────────── */
 
-void myco__suspicion_start(struct myco_swim *swim, struct myco__member *member);
-void myco__suspicion_stop(struct myco__member *member);
+void myco__suspicion_start(
+    struct myco_swim *swim, struct myco__member *member, const uint64_t *accusers, unsigned count);
+void myco__suspicion_stop(struct myco__member *member); /* also when there is none */
 /* true when `accuser` is a new voice. */
 bool myco__suspicion_confirm(struct myco_swim *swim, struct myco__member *member, uint64_t accuser);
 uint64_t myco__suspicion_due(const struct myco_swim *swim); /* of the next death */
@@ -192,7 +224,7 @@ void myco__suspicion_shift(struct myco_swim *swim, uint64_t by_ms);
 /* ── probe.c ────────────────────────────────────────────────────────────────────────────────── */
 
 void myco__probe_start(struct myco_swim *swim, struct myco__member *target);
-void myco__probe_receive(struct myco_swim *swim, const struct myco_addr *from,
+void myco__probe_receive(struct myco_swim *swim, const struct myco__path *from,
     const struct myco__header *header, const struct myco__message *message);
 uint64_t myco__probe_due(const struct myco_swim *swim);
 void myco__probe_tick(struct myco_swim *swim, uint64_t now_ms);
@@ -209,9 +241,10 @@ void myco__tell_all(struct myco_swim *swim, const struct myco__member *member); 
 
 /* ── sync.c ─────────────────────────────────────────────────────────────────────────────────── */
 
+/* `whom`: the member there, or NULL. */
 void myco__sync_ask(
-    struct myco_swim *swim, const struct myco_addr *to, const struct myco__member *whom);
-void myco__sync_receive(struct myco_swim *swim, const struct myco_addr *from,
+    struct myco_swim *swim, const struct myco__path *to, const struct myco__member *whom);
+void myco__sync_receive(struct myco_swim *swim, const struct myco__path *from,
     const struct myco__header *header, const struct myco__message *message);
 uint64_t myco__sync_due(const struct myco_swim *swim);
 void myco__sync_tick(struct myco_swim *swim, uint64_t now_ms);

@@ -14,8 +14,10 @@
  *   a data folder was copied                    on_impostor
  *   a peer that we do not know pings us         we ask it for its list
  *
- * Datagrams come from whoever holds the cluster's key: they are sealed and opened below us. So what
- * is defended against here is bad luck, not forgery. */
+ *   it is forged, or sent again                 sealed and opened by keyring.c; with no key in the
+ *                                               ring only bad luck is defended against
+ *   UDP is lost, and TCP is not                 the connection carries probes and lists (probe.c)
+ */
 #include "gossip/state.h"
 
 #include <string.h>
@@ -118,6 +120,7 @@ static void init_options(struct myco_swim *swim, const struct myco_swim_options 
     swim->indirect = or_default(options->indirect, 3);
     swim->suspicion_ms = or_default(options->suspicion_ms, 1000);
     swim->forget_ms = options->forget_ms ? options->forget_ms : FORGET_MS;
+    swim->keyring = options->keyring;
 }
 
 static void init_self(struct myco_swim *swim, const struct myco_swim_options *options)
@@ -127,9 +130,10 @@ static void init_self(struct myco_swim *swim, const struct myco_swim_options *op
     self->generation = options->generation;
     self->addr = options->addr;
     self->changed_ms = myco_now_ms(swim->env);
-    if (options->name) myco_text_copy(self->name, sizeof(self->name), options->name);
+    char name[MYCO_NAME_SIZE_MAX + 1] = "";
+    if (options->name) myco_text_copy(name, sizeof name, options->name);
+    (void)myco__member_details(&swim->self, name, myco_bytes(NULL, 0));
     myco_list_init(&swim->self.queued);
-    myco_list_init(&swim->self.suspected);
 }
 
 /* The first probe at a random time, so that nodes that start together do not probe together. */
@@ -170,22 +174,29 @@ void myco_swim_free(struct myco_swim *swim)
     if (!swim) return;
     myco_timer_stop(&swim->timer);
     myco__members_free(swim);
+    myco_free(swim->self.details);
     myco_buf_free(&swim->out);
+    myco_buf_free(&swim->sealed);
     myco_free(swim);
 }
 
 /* ── Datagrams ──────────────────────────────────────────────────────────────────────────────── */
 
 /* Each is counted; a warning says so once in a while. */
-static void refuse(struct myco_swim *swim, const struct myco_addr *from, const char *why)
+static void warn(struct myco_swim *swim, const struct myco_addr *from, const char *why)
 {
     char text[MYCO_ADDR_TEXT_MAX];
     uint64_t now_ms = myco_now_ms(swim->env) + 1; /* 0: never */
     bool soon = swim->warned_ms != 0 && now_ms - swim->warned_ms < WARN_EVERY_MS;
     if (!soon) swim->warned_ms = now_ms;
-    MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_REFUSED, 1);
     MYCO_LOG_AT(swim->env->log, soon ? MYCO_LOG_DEBUG : MYCO_LOG_WARN, "gossip", "datagram refused",
         "from=%s why=\"%s\"", myco_addr_text(from, text), why);
+}
+
+static void refuse(struct myco_swim *swim, const struct myco_addr *from, const char *why)
+{
+    MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_REFUSED, 1);
+    warn(swim, from, why);
 }
 
 static bool well_formed(struct myco_reader reader)
@@ -208,7 +219,7 @@ static void receive_own(struct myco_swim *swim, const struct myco__header *heade
 
 /* Whoever asks under a generation that was replaced is told so: it may be the original of a copied
  * data folder. To the late datagram of a process that is gone, it is an answer to nobody. */
-static void tell_elder(struct myco_swim *swim, const struct myco_addr *from,
+static void tell_elder(struct myco_swim *swim, const struct myco__path *from,
     const struct myco__member *younger, struct myco_reader reader)
 {
     struct myco__message message;
@@ -217,10 +228,10 @@ static void tell_elder(struct myco_swim *swim, const struct myco_addr *from,
     if (!ask && message.type != MYCO__PING) return;
     myco__begin(swim);
     myco__encode_member(swim, younger, false);
-    myco__send(swim, from);
+    myco__send_back(swim, from);
 }
 
-static void receive_messages(struct myco_swim *swim, const struct myco_addr *from,
+static void receive_messages(struct myco_swim *swim, const struct myco__path *from,
     const struct myco__header *header, struct myco_reader reader)
 {
     struct myco__message message;
@@ -246,29 +257,66 @@ static void receive_messages(struct myco_swim *swim, const struct myco_addr *fro
     }
 }
 
-void myco_swim_receive(
-    struct myco_swim *swim, const struct myco_addr *from, struct myco_slice bytes)
+static void receive_plain(
+    struct myco_swim *swim, const struct myco__path *from, const struct myco_opening *opening)
 {
     struct myco__header header;
-    struct myco_reader reader = myco_reader(bytes.data, bytes.size);
+    struct myco_reader reader = myco_reader(opening->plain.data, opening->plain.size);
     if (!myco__decode_header(&reader, &header)) {
-        refuse(swim, from, "not gossip, or another version");
+        refuse(swim, &from->addr, "not gossip, or another version");
     } else if (header.cluster != swim->cluster) {
-        refuse(swim, from, "another cluster");
+        refuse(swim, &from->addr, "another cluster");
     } else if (!well_formed(reader)) {
-        refuse(swim, from, "malformed");
+        refuse(swim, &from->addr, "malformed");
+    } else if (opening->how == MYCO_OPENED &&
+               (header.id != opening->id || header.generation != opening->generation)) {
+        refuse(swim, &from->addr, "sealed by another node than the one it names");
     } else if (header.id == swim->self.pub.id) {
         receive_own(swim, &header);
     } else {
         const struct myco__member *sender = myco__member_get(swim, header.id);
         if (sender && sender->pub.generation > header.generation) {
-            refuse(swim, from, "of an earlier life");
+            refuse(swim, &from->addr, "of an earlier life");
             tell_elder(swim, from, sender, reader);
             return;
         }
         receive_messages(swim, from, &header, reader);
         myco__swim_schedule(swim);
     }
+}
+
+static void receive(struct myco_swim *swim, struct myco__path *from, struct myco_slice bytes)
+{
+    struct myco_opening opening = {.how = MYCO_OPENED_PLAIN, .plain = bytes};
+    if (swim->keyring) opening = myco_keyring_open(swim->keyring, bytes);
+    from->key = opening.key;
+    switch (opening.how) {
+    case MYCO_OPENED:
+    case MYCO_OPENED_PLAIN: receive_plain(swim, from, &opening); break;
+    case MYCO_OPENED_UNSEALED:
+        MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_UNSEALED, 1);
+        warn(swim, &from->addr, "not sealed, and this node has a key: does that one lack it?");
+        break;
+    case MYCO_OPENED_FOREIGN:
+        MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_FOREIGN, 1);
+        warn(swim, &from->addr, "sealed by a key that this node does not have");
+        break;
+    case MYCO_OPENED_REPLAYED: MYCO_METRIC_ADD(swim->env->metrics, GOSSIP_REPLAYED, 1); break;
+    }
+}
+
+void myco_swim_receive(
+    struct myco_swim *swim, const struct myco_addr *from, struct myco_slice bytes)
+{
+    receive(swim, &(struct myco__path){.addr = *from}, bytes);
+}
+
+void myco_swim_receive_mesh(struct myco_swim *swim, uint64_t peer, struct myco_slice bytes)
+{
+    const struct myco__member *member = myco__member_get(swim, peer);
+    struct myco__path from = {.mesh = peer};
+    if (member) from.addr = member->pub.addr;
+    receive(swim, &from, bytes);
 }
 
 /* ── What the owner asks ────────────────────────────────────────────────────────────────────── */
@@ -293,8 +341,7 @@ void myco_swim_set_meta(struct myco_swim *swim, struct myco_slice meta)
     MYCO_ASSERT(meta.size <= MYCO_META_SIZE_MAX);
     bool same_size = meta.size == self->meta_size;
     if (same_size && (meta.size == 0 || memcmp(self->meta, meta.data, meta.size) == 0)) return;
-    self->meta_size = (uint16_t)meta.size;
-    if (meta.size > 0) memcpy(self->meta, meta.data, meta.size);
+    myco_free(myco__member_details(&swim->self, self->name, meta));
     myco__self_raise(swim, self->incarnation);
     myco__swim_schedule(swim);
 }
@@ -324,6 +371,24 @@ void myco_swim_hint(struct myco_swim *swim, uint64_t id)
     if (!member || !myco__member_live(member)) return;
     if (swim->self.pub.state == MYCO_MEMBER_LEFT) return;
     myco__probe_start(swim, member);
+}
+
+void myco_swim_connected(struct myco_swim *swim, uint64_t id, uint64_t generation)
+{
+    struct myco__member *member = myco__member_get(swim, id);
+    if (!member || swim->self.pub.state == MYCO_MEMBER_LEFT) return;
+    bool newer = generation > member->pub.generation;
+    if (!newer && (generation < member->pub.generation || member->pub.state == MYCO_MEMBER_ALIVE))
+        return;
+    myco__sync_ask(swim, &(struct myco__path){.addr = member->pub.addr}, member);
+}
+
+void myco_swim_displaced(struct myco_swim *swim, uint64_t id)
+{
+    struct myco__member *member = myco__member_get(swim, id);
+    if (!member || member->displaced) return; /* it refuted that: the address is not really its */
+    member->displaced = true;
+    myco_swim_refused(swim, id, member->pub.generation);
 }
 
 void myco_swim_leave(struct myco_swim *swim)

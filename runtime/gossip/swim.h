@@ -5,9 +5,12 @@
 #define MYCO_GOSSIP_SWIM_H
 
 #include "env/env.h"
+#include "gossip/keyring.h"
 
 #define MYCO_NAME_SIZE_MAX 63
 #define MYCO_META_SIZE_MAX 256
+
+#define MYCO_SWIM_MESH_SIZE_MAX (32 * 1024)
 
 /* X(symbol, text) — the order of precedence for one (generation, incarnation): a later one wins. */
 #define MYCO_MEMBER_STATES(X)                                                                      \
@@ -26,8 +29,8 @@ struct myco_member {
     uint32_t incarnation; /* rises when the node refutes a suspicion */
     enum myco_member_state state;
     struct myco_addr addr; /* peers' TCP and UDP */
-    char name[MYCO_NAME_SIZE_MAX + 1];
-    uint8_t meta[MYCO_META_SIZE_MAX]; /* the owner's, opaque here; travels with the member */
+    const char *name;      /* these two are lent as long as the member itself is */
+    const uint8_t *meta;   /* the owner's, opaque here; travels with the member */
     uint16_t meta_size;
     uint64_t changed_ms; /* when the state last changed, on this node's clock */
 };
@@ -40,6 +43,10 @@ struct myco_swim_events {
     /* May be NULL. Another process runs under this node's id with a higher generation: somebody
      * copied the data folder, or started it twice. Once for each such generation. */
     void (*on_impostor)(uint64_t generation, void *data);
+    /* May be NULL. Sends bytes to myco_swim_receive_mesh() of that peer, by the connection to it;
+     * false: there is none, or the peer would not know what it is. At most MYCO_SWIM_MESH_SIZE_MAX.
+     */
+    bool (*mesh)(uint64_t peer, struct myco_slice bytes, void *data);
     void *data;
 };
 
@@ -53,6 +60,8 @@ struct myco_swim_options {
     unsigned indirect;     /* members asked to probe for us; 0: 3 */
     unsigned suspicion_ms; /* until a suspect is dead; grows with log10(members); 0: 1000 */
     unsigned forget_ms;    /* 0: 24 h */
+    /* Borrowed until free; may change at any time. NULL, or an empty one: nothing is sealed. */
+    struct myco_keyring *keyring;
 };
 
 struct myco_swim;
@@ -62,6 +71,8 @@ void myco_swim_free(struct myco_swim *swim);
 /* Feeds a datagram; garbage is counted (GOSSIP_REFUSED) and dropped. */
 void myco_swim_receive(
     struct myco_swim *swim, const struct myco_addr *from, struct myco_slice bytes);
+/* The same for what a peer's `mesh` sent. */
+void myco_swim_receive_mesh(struct myco_swim *swim, uint64_t peer, struct myco_slice bytes);
 /* Asks the node at `addr` for its whole list, again every second until it (or anyone) answered, and
  * every 30 s after that, so that two halves find each other again. May be this node's own. */
 void myco_swim_join(struct myco_swim *swim, const struct myco_addr *addr);
@@ -71,6 +82,11 @@ void myco_swim_set_meta(struct myco_swim *swim, struct myco_slice meta); /* and 
  * ignored. */
 void myco_swim_refused(struct myco_swim *swim, uint64_t id, uint64_t generation);
 void myco_swim_hint(struct myco_swim *swim, uint64_t id);
+/* A connection to it stands: the process of that generation lives. A suspect is told at once, so
+ * that it refutes; a newer process than the known one is asked who it is now. */
+void myco_swim_connected(struct myco_swim *swim, uint64_t id, uint64_t generation);
+/* Another node answered at the address of `id`: it is dead at once, told to all. */
+void myco_swim_displaced(struct myco_swim *swim, uint64_t id);
 /* Tells everybody that this node goes, a few times over. Afterwards only receive() is of use. */
 void myco_swim_leave(struct myco_swim *swim);
 /* NULL; lends until the next call. */

@@ -245,6 +245,7 @@ static void on_up(uint64_t peer, uint64_t generation, uint64_t features, void *d
     MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
     myco_bus_peer_up(core->bus, peer);
     core_hyphae_peer_up(core, peer, generation);
+    myco_swim_connected(core->swim, peer, generation);
     core_refresh_soon(core);
 }
 
@@ -252,14 +253,7 @@ static void on_down(uint64_t peer, bool was_up, enum myco_down_reason reason, vo
 {
     struct myco_core *core = data;
     if (was_up) lose_peer(core, peer);
-    const struct myco_member *member = myco_swim_get(core->swim, peer);
-    if (!member) return;
-    if (reason == MYCO_DOWN_REFUSED) {
-        core->refused = peer;
-        myco_swim_refused(core->swim, peer, member->generation);
-        core->refused = 0;
-    } else if (reason != MYCO_DOWN_CLOSED)
-        myco_swim_hint(core->swim, peer);
+    core_gossip_down(core, peer, reason);
 }
 
 static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, void *data)
@@ -285,6 +279,7 @@ static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, v
     case MYCO_MESSAGE_RESPONSE: core_ops_response(core, peer, payload); return;
     case MYCO_MESSAGE_INTEREST:
     case MYCO_MESSAGE_PUBLISH: myco_bus_receive(core->bus, peer, type, payload); return;
+    case MYCO_MESSAGE_GOSSIP: myco_swim_receive_mesh(core->swim, peer, payload); return;
     case MYCO_MESSAGE_PERSIST: core_persist_receive(core, peer, payload); return;
     default: MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
     }
@@ -562,6 +557,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_list_init(&core->inbox);
     core->domain = myco_domain_new();
     core->started_ms = myco_now_ms(core->env);
+    core_gossip_open(core);
 
     core->chronicle = chronicle_new(core->env, options->events_max);
     core->witness = witness_new();
@@ -617,10 +613,13 @@ void myco_core_start(
         .id = core->identity.id,
         .generation = core->identity.generation,
         .name = core->name,
-        .addr = *addr};
+        .addr = *addr,
+        .keyring = core->keyring};
     core->swim = myco_swim_new(core->env, &swim,
-        &(struct myco_swim_events){
-            .on_member = on_member, .on_impostor = on_impostor, .data = core});
+        &(struct myco_swim_events){.on_member = on_member,
+            .on_impostor = on_impostor,
+            .mesh = core_gossip_mesh,
+            .data = core});
     core->env->on_datagram_data = core;
     core->env->on_datagram = on_datagram;
     struct myco_council_options council = {.env = core->env,
@@ -670,6 +669,7 @@ void myco_core_free(struct myco_core *core)
     myco_lease_free(core->lease);
     myco_bus_free(core->bus);
     if (core->swim) myco_swim_free(core->swim);
+    core_gossip_close(core);
     myco_state_free(core->state);
     myco_domain_free(core->domain);
     witness_free(core->witness);

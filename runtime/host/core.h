@@ -43,6 +43,8 @@ struct myco_core_options {
     const char *name, *cluster, *labels;
     uint32_t expect;
     uint32_t lease_ms, timeout_ms, value_size_max;
+    const struct myco_seal_key *keys; /* of gossip, the first one seals; copied */
+    unsigned key_count;               /* 0: not sealed; at most MYCO_KEYS_MAX */
     uint64_t features_masked; /* bits: this node behaves as a build without them */
     uint32_t events_max;      /* kept in the chronicle; 0: 4,096 */
 };

@@ -61,6 +61,7 @@ struct myco_core {
     char name[MYCO_NAME_SIZE_MAX + 1], cluster[MYCO_NAME_SIZE_MAX + 1], labels[MYCO_LABELS_MAX + 1];
 
     struct myco_swim *swim;
+    struct myco_keyring *keyring;
     struct myco_rlog *log;
     struct myco_state *state;
     struct myco_lease *lease;
@@ -139,6 +140,12 @@ bool core_hyphae_hand_over(
     struct myco_core *core, bool all); /* returns whether anything is still to be handed over */
 uint32_t core_hyphae_primary_count(struct myco_core *core);
 void core_hypha_snapshot(struct core_hypha *copy); /* writes the journal's snapshot of it */
+
+/* core_gossip.c: gossip by connections, and its keys */
+void core_gossip_open(struct myco_core *core);
+void core_gossip_close(struct myco_core *core);
+bool core_gossip_mesh(uint64_t peer, struct myco_slice bytes, void *core);
+void core_gossip_down(struct myco_core *core, uint64_t peer, enum myco_down_reason reason);
 
 /* core_client.c: operations asked here; core_serve.c: operations of primaries here */
 void core_ops_close(struct myco_core *core);

@@ -15,9 +15,10 @@
  * other side lost it, though no reset has come: it is dropped at once rather than by the time
  * limit. The same session means that it is one of two that were dialled at once.
  *
- * How it fails: refused (another cluster, version, node …): on_down FOREIGN, dialled again after
- * the back-off. Not linked by the other for `unlinked_ms`: it says UNWANTED, on_down CLOSED.
- * Silent: on_down TIMEOUT. Broken: on_down RESET, dialled at once. */
+ * How it fails: refused (another cluster, version …): on_down FOREIGN, or DISPLACED when another
+ * node lives there, dialled again after the back-off. Not linked by the other for `unlinked_ms`: it
+ * says UNWANTED, on_down CLOSED. Silent: on_down TIMEOUT. Broken: on_down RESET, dialled at once.
+ */
 #include <inttypes.h>
 
 #include "base/text.h"
@@ -290,13 +291,15 @@ static void on_goodbye(struct myco__conn *conn, struct myco_slice payload)
     char text[MYCO_ADDR_TEXT_MAX];
     uint8_t reason = 0;
     myco_link_get_goodbye(&reason, payload); /* one of a later version is as good */
+    bool displaced = reason == MYCO_GOODBYE_IDENTITY;
     bool foreign = reason == MYCO_GOODBYE_VERSION || reason == MYCO_GOODBYE_CLUSTER ||
-                   reason == MYCO_GOODBYE_IDENTITY || reason == MYCO_GOODBYE_STALE ||
-                   reason == MYCO_GOODBYE_TWIN;
+                   reason == MYCO_GOODBYE_STALE || reason == MYCO_GOODBYE_TWIN;
     MYCO_DEBUG(conn->net->options.log, "net", "goodbye", "addr=%s name=%s reason=\"%s\"",
         myco_addr_text(&conn->addr, text), conn->name, myco_goodbye_text(reason));
     myco__conn_close(conn);
-    myco__conn_ended(conn, foreign ? MYCO_DOWN_FOREIGN : MYCO_DOWN_CLOSED);
+    myco__conn_ended(conn, displaced ? MYCO_DOWN_DISPLACED
+                           : foreign ? MYCO_DOWN_FOREIGN
+                                     : MYCO_DOWN_CLOSED);
 }
 
 void myco__conn_on_link_frame(struct myco__conn *conn, const struct myco_frame_message *message)

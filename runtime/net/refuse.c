@@ -63,7 +63,8 @@ void myco__conn_refuse(struct myco__conn *conn, enum myco_net_refusal why, const
     net->refused[why]++;
     MYCO_METRIC_ADD(net->options.metrics, FRAMES_REFUSED, 1);
     end(conn, why);
-    myco__conn_ended(conn, MYCO_DOWN_FOREIGN);
+    bool displaced = why == MYCO_NET_REFUSED_IDENTITY || why == MYCO_NET_REFUSED_SELF;
+    myco__conn_ended(conn, displaced ? MYCO_DOWN_DISPLACED : MYCO_DOWN_FOREIGN);
 }
 
 uint64_t myco_net_refused(const struct myco_net *net, enum myco_net_refusal why)

@@ -1,3 +1,5 @@
 myco_test(swim LAYERS gossip)
 myco_test(swim_faults LAYERS gossip)
 myco_test(swim_hand LAYERS gossip)
+myco_test(keyring LAYERS gossip)
+myco_test(swim_seal LAYERS gossip)

@@ -23,7 +23,7 @@ struct kit_node {
     char lines[KIT_LINES_MAX][160]; /* warnings */
     unsigned line_count;
     unsigned up, down, failed; /* on_up; on_down of a link; on_down of an attempt */
-    unsigned failed_by[MYCO_DOWN_FOREIGN + 1];
+    unsigned failed_by[MYCO_DOWN_DISPLACED + 1];
     enum myco_down_reason down_reason;
     uint64_t up_peer, up_generation, up_features;
     unsigned drains[MYCO_LANE_COUNT];

@@ -17,6 +17,8 @@ struct world_node {
     uint64_t id, generation, cluster;
     unsigned deaths, suspicions, forgotten, impostors; /* events since the world began */
     bool own_join;                                     /* joins nobody but itself */
+    struct myco_keyring *keyring;                      /* NULL: none; the test's */
+    bool no_udp;                                       /* neither sends nor hears datagrams */
 };
 
 struct world {
@@ -25,17 +27,34 @@ struct world {
     unsigned forget_ms;
     struct myco_env_ops ops; /* the simulator's, but counting */
     const struct myco_env_ops *real_ops;
-    uint64_t sent_bytes, sent_count;
+    uint64_t sent_bytes, sent_count, mesh_count;
+    bool mesh; /* every node has a connection to every other */
+    void (*on_send)(const struct myco_addr *to, struct myco_slice bytes); /* NULL: nobody looks */
     struct world_node nodes[HOSTS_MAX];
 };
 
 static struct world *world_counting; /* ops have no data; one world at a time */
+
+static bool world_deaf(const struct world *world, const struct myco_addr *addr)
+{
+    for (unsigned i = 0; i < world->count; i++) {
+        struct myco_addr own = myco_sim_addr(i);
+        if (myco_addr_equal(&own, addr)) return world->nodes[i].no_udp;
+    }
+    return false;
+}
 
 static int counting_send(struct myco_env *env, const struct myco_addr *to, struct myco_slice bytes)
 {
     world_counting->sent_bytes += bytes.size;
     world_counting->sent_count++;
     if (bytes.size > 1400) bail_out("a datagram of %zu bytes", bytes.size);
+    if (world_counting->on_send) world_counting->on_send(to, bytes);
+    if (world_deaf(world_counting, to)) return 0;
+    for (unsigned i = 0; i < world_counting->count; i++) {
+        struct world_node *node = &world_counting->nodes[i];
+        if (node->no_udp && myco_sim_env(world_counting->sim, i) == env) return 0;
+    }
     return world_counting->real_ops->datagram_send(env, to, bytes);
 }
 
@@ -68,6 +87,39 @@ static void world_on_datagram(const struct myco_addr *from, struct myco_slice by
     myco_swim_receive(node->swim, from, bytes);
 }
 
+struct world_mesh {
+    struct world *world;
+    unsigned to;
+    uint64_t from, generation;
+    struct myco_buf bytes;
+};
+
+static void world_mesh_arrives(void *data)
+{
+    struct world_mesh *mesh = data;
+    struct world_node *node = &mesh->world->nodes[mesh->to];
+    if (node->swim && node->generation == mesh->generation &&
+        !myco_sim_paused(mesh->world->sim, mesh->to))
+        myco_swim_receive_mesh(node->swim, mesh->from, myco_buf_as_slice(&mesh->bytes));
+    myco_buf_free(&mesh->bytes);
+    myco_free(mesh);
+}
+
+static bool world_mesh(uint64_t peer, struct myco_slice bytes, void *data)
+{
+    struct world_node *node = data;
+    struct world *world = node->world;
+    if (!world->mesh || peer == 0 || peer > world->count) return false;
+    struct world_mesh *mesh = myco_alloc(sizeof(*mesh));
+    *mesh = (struct world_mesh){
+        world, (unsigned)peer - 1, node->id, world->nodes[peer - 1].generation, {0}};
+    myco_buf_bytes(&mesh->bytes, bytes.data, bytes.size);
+    if (bytes.size > MYCO_SWIM_MESH_SIZE_MAX) bail_out("%zu bytes by a connection", bytes.size);
+    world->mesh_count++;
+    myco_sim_at(world->sim, MYCO_SIM_MS, world_mesh_arrives, mesh);
+    return true;
+}
+
 static void world_on_start(struct myco_sim *sim, unsigned host, void *data)
 {
     struct world *world = data;
@@ -86,9 +138,12 @@ static void world_on_start(struct myco_sim *sim, unsigned host, void *data)
         .generation = ++node->generation,
         .name = name,
         .addr = myco_sim_addr(host),
-        .forget_ms = world->forget_ms};
-    struct myco_swim_events events = {
-        .on_member = world_on_member, .on_impostor = world_on_impostor, .data = node};
+        .forget_ms = world->forget_ms,
+        .keyring = node->keyring};
+    struct myco_swim_events events = {.on_member = world_on_member,
+        .on_impostor = world_on_impostor,
+        .mesh = world_mesh,
+        .data = node};
     node->swim = myco_swim_new(env, &options, &events);
     env->on_datagram = world_on_datagram;
     env->on_datagram_data = node;

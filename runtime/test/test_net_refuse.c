@@ -191,10 +191,11 @@ static void test_dialled(const char *name, struct kit_node *c, uint64_t id,
     const struct myco_addr *addr, enum myco_net_refusal why)
 {
     c->line_count = 0;
-    unsigned before = c->failed_by[MYCO_DOWN_FOREIGN];
+    enum myco_down_reason down =
+        why == MYCO_NET_REFUSED_CLUSTER ? MYCO_DOWN_FOREIGN : MYCO_DOWN_DISPLACED;
+    unsigned before = c->failed_by[down];
     kit_link_at(c, id, addr);
-    kit_until(
-        &loop, c->failed_by[MYCO_DOWN_FOREIGN] >= before + 3, "%s: FOREIGN, again and again", name);
+    kit_until(&loop, c->failed_by[down] >= before + 3, "%s: said why, again and again", name);
     ok(myco_net_refused(c->net, why) >= 3, "it is counted");
     is_int(c->line_count, why == MYCO_NET_REFUSED_SELF ? 2 : 1, "one line a side: %s", c->lines[0]);
     expect_untouched(name);

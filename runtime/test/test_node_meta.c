@@ -10,9 +10,7 @@ static struct myco_node_meta written = {.leads = true, .expect = 3, .term = 7, .
 
 static struct myco_member member_of(const struct myco_buf *bytes)
 {
-    struct myco_member member = {.meta_size = (uint16_t)bytes->size};
-    if (bytes->size <= sizeof member.meta) memcpy(member.meta, bytes->data, bytes->size);
-    return member;
+    return (struct myco_member){.meta = bytes->data, .meta_size = (uint16_t)bytes->size};
 }
 
 static bool says(struct myco_slice slice, const char *text)

@@ -135,7 +135,7 @@ static void test_handshake(void)
     struct myco_transport *transport = myco_sim_transport(sim, 0);
     transport->ops->link(transport, 77, &wrong);
     myco_sim_run(sim, 50);
-    is_int(sides[0].failure, MYCO_DOWN_FOREIGN, "somebody else at that address is FOREIGN");
+    is_int(sides[0].failure, MYCO_DOWN_DISPLACED, "somebody else at that address is DISPLACED");
     myco_sim_free(sim);
 
     unsigned stand = 0, once = 0;

@@ -359,9 +359,10 @@ void myco_swim_refused(struct myco_swim *swim, uint64_t id, uint64_t generation)
 size_t myco_swim_accusers(const struct myco_swim *swim, uint64_t id, uint64_t *ids, size_t max)
 {
     const struct myco__member *member = myco__member_get(swim, id);
-    size_t count = member ? member->accuser_count : 0;
+    const struct myco__suspicion *suspicion = member ? member->suspicion : NULL;
+    size_t count = suspicion ? suspicion->accuser_count : 0;
     if (count > max) count = max;
-    if (count) memcpy(ids, member->accusers, count * sizeof *ids);
+    if (count) memcpy(ids, suspicion->accusers, count * sizeof *ids);
     return count;
 }
 

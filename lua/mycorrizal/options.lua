@@ -10,7 +10,7 @@ local M <const> = {}
 ---@field listen string? peers, TCP and UDP; default "127.0.0.1:0"
 ---@field advertise string? what peers dial, when it differs from listen
 ---@field admin string? TCP address for pulse besides the socket in the data folder
----@field join string|string[]? HOST:PORT of others
+---@field join string|table? where others are looked for: "HOST:PORT", { dns = "shop.internal" }, or a list of such
 ---@field data string? folder of this node's state; default "NAME.myco"
 ---@field store string? object store, "file:DIR"
 ---@field labels table<string,string>|string?
@@ -25,13 +25,51 @@ local M <const> = {}
 ---@field config string? Lua source of declarations, run once ready
 ---@field no_lua boolean? no Lua state and no pulse in this node
 
---- "a,b" of a list.
-local function list(value, what)
-  if type(value) ~= "table" then return value end
-  for _, item in ipairs(value) do
-    if type(item) ~= "string" then error(("%s: %s is no address"):format(what, tostring(item)), 0) end
+local SCHEMES <const> = { "static", "dns", "srv", "multicast", "consul", "store", "policy" }
+
+local function escape(value)
+  return (tostring(value):gsub("[^%w._~:/%[%]-]", function(char) return ("%%%02X"):format(char:byte()) end))
+end
+
+local function find_scheme(place)
+  local found
+  for _, scheme in ipairs(SCHEMES) do
+    if place[scheme] ~= nil and found then error(("join: both '%s' and '%s' in one place"):format(found, scheme), 0) end
+    if place[scheme] ~= nil then found = scheme end
   end
-  return table.concat(value, ",")
+  return found or error("join: a place names none of " .. table.concat(SCHEMES, ", "), 0)
+end
+
+local function add_words(words, given, skipped)
+  local names = {}
+  for name in pairs(given) do
+    if type(name) == "string" and name ~= skipped then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do words[#words + 1] = name .. "=" .. escape(given[name]) end
+end
+
+-- "dns:shop.internal?every=10s" of { dns = "shop.internal", every = "10s" }, as in a configuration file.
+local function place_text(place)
+  if type(place) == "string" then return place end
+  if type(place) ~= "table" then error(("join: %s is no place"):format(tostring(place)), 0) end
+  local scheme, words = find_scheme(place), {}
+  local value = place[scheme]
+  if type(value) == "table" then
+    add_words(words, value)
+    value = value[1]
+  end
+  add_words(words, place, scheme)
+  local address = (value == nil or value == true) and "" or escape(value)
+  return scheme .. ":" .. address .. (#words > 0 and "?" .. table.concat(words, "&") or "")
+end
+
+local function join_text(value)
+  if type(value) ~= "table" then return value end
+  if #value == 0 then return place_text(value) end
+  local out = {}
+  for i, place in ipairs(value) do out[i] = place_text(place) end
+  return table.concat(out, ",")
 end
 
 --- "rack=7,zone=a" of a table.
@@ -66,7 +104,7 @@ function M.for_open(given)
   end
   local out = {}
   for _, name in ipairs(PLAIN) do out[name] = given[name] end
-  out.join = list(given.join, "join")
+  out.join = join_text(given.join)
   out.labels = labels(given.labels)
   out.timeout_ms = milliseconds(given.timeout)
   out.lease_ms = milliseconds(given.lease)

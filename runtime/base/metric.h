@@ -23,6 +23,11 @@
         "sealed gossip that came a second time")                                                   \
     X(GOSSIP_BY_TCP, "mycorrizal_gossip_probes_by_tcp_total", COUNTER,                             \
         "probes that only a connection answered, not UDP")                                         \
+    X(FOREIGN_REFUSED, "mycorrizal_foreign_members_refused_total", COUNTER,                        \
+        "words about members of another cluster of the same name")                                 \
+    X(DISCOVERY_RUNS, "mycorrizal_discovery_runs_total", COUNTER, "times a source was asked")      \
+    X(DISCOVERY_ERRORS, "mycorrizal_discovery_errors_total", COUNTER,                              \
+        "times a source of discovery failed")                                                      \
     X(MEMBERS_ALIVE, "mycorrizal_members_alive", GAUGE, "members believed alive")                  \
     X(RAFT_TERM, "mycorrizal_consensus_term", GAUGE, "current term")                               \
     X(RAFT_COMMIT, "mycorrizal_consensus_commit_index", GAUGE, "commit index")                     \

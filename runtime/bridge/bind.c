@@ -159,5 +159,6 @@ int myco__open_core(lua_State *L)
     luaL_setfuncs(L, myco__bind_cytoplasm, 0);
     luaL_setfuncs(L, myco__bind_nodosum, 0);
     luaL_setfuncs(L, myco__bind_follow, 0);
+    luaL_setfuncs(L, myco__bind_discovery, 0);
     return 1;
 }

@@ -13,7 +13,7 @@ int myco__open_core(lua_State *L);     /* mycorrizal.core */
 int myco__open_policies(lua_State *L); /* mycorrizal.policies */
 
 extern const luaL_Reg myco__bind_node[], myco__bind_mycel[], myco__bind_cytoplasm[],
-    myco__bind_nodosum[], myco__bind_follow[];
+    myco__bind_nodosum[], myco__bind_follow[], myco__bind_discovery[];
 
 #define MYCO_LUA_NODE "mycorrizal.node"
 /* A node as Lua holds it: opened by Lua, or lent by the host whose state this is. */

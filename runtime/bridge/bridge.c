@@ -63,6 +63,7 @@ static int work_start(lua_State *L)
     set_text(L, "admin", starting->options->admin);
     set_text(L, "socket", starting->options->socket);
     set_text(L, "config", starting->options->config);
+    set_text(L, "join", starting->options->join);
     lua_call(L, 2, 3);
     if (lua_isnil(L, -3)) {
         myco_err(&starting->refused, code_of(luaL_optstring(L, -1, "")), "%s",
@@ -90,6 +91,7 @@ int myco_bridge_open(
         myco_free(fresh);
     } else {
         fresh->state.metrics = options->metrics;
+        fresh->state.store = options->store;
         *bridge = fresh; /* also when this fails: the loop has to close the handles it opened */
         status = myco__state_enter(&fresh->state, work_start, &starting, err);
         if (starting.refused.code && err) *err = starting.refused;

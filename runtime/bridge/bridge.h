@@ -11,15 +11,18 @@
 #include "mycorrizal.h"
 
 struct uv_loop_s;
+struct myco_object;
 struct myco_bridge;
 
 struct myco_bridge_options {
     struct uv_loop_s *loop;
-    struct myco *node;    /* whose public API the Lua layer uses */
-    const char *lua_path; /* folder that holds mycorrizal/ and pulse/ */
-    const char *admin;    /* TCP address or NULL */
-    const char *socket;   /* path of the Unix socket, or NULL */
-    const char *config;   /* Lua source of declarations or NULL */
+    struct myco *node;         /* whose public API the Lua layer uses */
+    const char *lua_path;      /* folder that holds mycorrizal/ and pulse/ */
+    const char *admin;         /* TCP address or NULL */
+    const char *socket;        /* path of the Unix socket, or NULL */
+    const char *config;        /* Lua source of declarations or NULL */
+    const char *join;          /* sources of discovery, comma-separated, or NULL */
+    struct myco_object *store; /* lent until the bridge is closed, or NULL */
     struct myco_log *log;
     struct myco_metrics *metrics; /* may be NULL */
 };

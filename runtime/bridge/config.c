@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "bridge/bridge.h"
+#include "bridge/config_join.h"
 #include "bridge/msgpack.h"
 #include "consensus/state.h"
 
@@ -239,6 +240,10 @@ static int work_entry(lua_State *L)
         write_value(L, 3, out, 0);
         if (strcmp(name, "septa") == 0) check_septa(L, 3, reading);
         return 0;
+    }
+    if (strcmp(name, "join") == 0) {
+        myco__push_join(L, 3);
+        lua_replace(L, 3);
     }
     reading->status = reading->set(name, push_option(L, 3), reading->err, reading->data);
     char text[512];

@@ -13,11 +13,14 @@
 
 #define MYCO_LUA_MEMORY_MAX (256u * 1024 * 1024)
 
+struct myco_object;
+
 struct myco__state {
     lua_State *L;
     uv_loop_t *loop;
     struct myco_log *log;         /* NULL: errors go to stderr */
     struct myco_metrics *metrics; /* or NULL */
+    struct myco_object *store;    /* of the node whose state this is, or NULL */
     size_t used;                  /* bytes that Lua holds */
     struct myco_list calls;       /* of struct myco__call */
     struct myco_list nodes;       /* that Lua opened and did not close yet */

@@ -325,11 +325,31 @@ static void soften(struct myco__record *record, uint64_t sender)
     record->age_ms = 0;
 }
 
+/* Only a member's own meta tells where it belongs, so that short words are not asked about. */
+static bool admitted(struct myco_swim *swim, const struct myco__record *record)
+{
+    if (!swim->events.admits || !record->full) return true;
+    struct myco_member word = {.id = record->id,
+        .generation = record->generation,
+        .incarnation = record->incarnation,
+        .state = record->state,
+        .addr = record->addr,
+        .name = record->name,
+        .meta = record->meta.data,
+        .meta_size = (uint16_t)record->meta.size};
+    return swim->events.admits(&word, swim->events.data);
+}
+
 void myco__members_hear(
     struct myco_swim *swim, const struct myco__record *record, uint64_t sender, bool sync)
 {
     if (record->id == swim->self.pub.id) {
         hear_of_self(swim, record);
+        return;
+    }
+    if (!admitted(swim, record)) {
+        struct myco__member *foreign = myco__member_get(swim, record->id);
+        if (foreign) myco__members_drop(swim, foreign);
         return;
     }
     bool fresh = myco_now_ms(swim->env) < swim->fresh_until_ms;
@@ -415,6 +435,12 @@ static void forget(struct myco_swim *swim, struct myco__member *member)
     if (swim->events.on_member) swim->events.on_member(NULL, &was, swim->events.data);
     myco_free(member->details);
     myco_free(member);
+}
+
+void myco__members_drop(struct myco_swim *swim, struct myco__member *member)
+{
+    forget(swim, member);
+    publish_count(swim);
 }
 
 void myco__members_forget(struct myco_swim *swim, uint64_t now_ms)

@@ -24,7 +24,7 @@
 #define MYCO__TRANSMITS_MAX     32
 #define MYCO__PROBES_MAX        8
 #define MYCO__RELAYS_MAX        64
-#define MYCO__JOINS_MAX         64
+#define MYCO__JOINS_MAX         MYCO_SWIM_JOINS_MAX
 #define MYCO__HEALTH_MAX        8
 #define MYCO__TELL_ALL_MAX      128 /* an urgent word goes straight to so many, gossip does the rest */
 #define MYCO__NEVER             UINT64_MAX
@@ -95,6 +95,7 @@ struct myco__relay { /* a probe that another node asked of us */
 
 struct myco__join {
     struct myco_addr addr;
+    bool own; /* this node itself answered there: not asked again */
 };
 
 struct myco_swim {
@@ -197,6 +198,7 @@ void myco__members_hear(
 void myco__members_set(
     struct myco_swim *swim, struct myco__member *member, enum myco_member_state state);
 void myco__members_forget(struct myco_swim *swim, uint64_t now_ms);
+void myco__members_drop(struct myco_swim *swim, struct myco__member *member);
 /* Up to `count` different live members at random, without `except`; returns how many. */
 unsigned myco__members_pick(
     struct myco_swim *swim, uint64_t except, unsigned count, struct myco__member **picked);

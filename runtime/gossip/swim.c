@@ -208,10 +208,15 @@ static bool well_formed(struct myco_reader reader)
     return true;
 }
 
-/* Our own, by way of an address to join; or a namesake's. */
-static void receive_own(struct myco_swim *swim, const struct myco__header *header)
+/* Our own, by way of an address to join, which is not asked again; or a namesake's. */
+static void receive_own(
+    struct myco_swim *swim, const struct myco__path *from, const struct myco__header *header)
 {
     struct myco__record claim = {.id = header->id, .generation = header->generation};
+    for (unsigned i = 0; i < swim->join_count; i++) {
+        if (header->generation == swim->self.pub.generation && !from->mesh)
+            swim->joins[i].own |= myco_addr_equal(&swim->joins[i].addr, &from->addr);
+    }
     if (header->generation > swim->self.pub.generation) {
         myco__members_hear(swim, &claim, header->id, false);
     }
@@ -272,7 +277,7 @@ static void receive_plain(
                (header.id != opening->id || header.generation != opening->generation)) {
         refuse(swim, &from->addr, "sealed by another node than the one it names");
     } else if (header.id == swim->self.pub.id) {
-        receive_own(swim, &header);
+        receive_own(swim, from, &header);
     } else {
         const struct myco__member *sender = myco__member_get(swim, header.id);
         if (sender && sender->pub.generation > header.generation) {
@@ -326,12 +331,49 @@ void myco_swim_join(struct myco_swim *swim, const struct myco_addr *addr)
     for (unsigned i = 0; i < swim->join_count; i++) {
         if (myco_addr_equal(&swim->joins[i].addr, addr)) return;
     }
+    struct myco__join join = {.addr = *addr};
     if (swim->join_count < MYCO__JOINS_MAX) {
-        swim->joins[swim->join_count++].addr = *addr;
+        swim->joins[swim->join_count++] = join;
     } else {
-        swim->joins[swim->join_at++ % MYCO__JOINS_MAX].addr = *addr; /* the oldest goes */
+        swim->joins[swim->join_at++ % MYCO__JOINS_MAX] = join; /* the oldest goes */
     }
     swim->join_due_ms = myco_now_ms(swim->env);
+    myco__swim_schedule(swim);
+}
+
+static const struct myco__join *find_join(
+    const struct myco__join *joins, unsigned count, const struct myco_addr *addr)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (myco_addr_equal(&joins[i].addr, addr)) return &joins[i];
+    }
+    return NULL;
+}
+
+void myco_swim_set_joins(struct myco_swim *swim, const struct myco_addr *addrs, unsigned count)
+{
+    struct myco__join joins[MYCO__JOINS_MAX];
+    unsigned used = 0;
+    bool news = false;
+    for (unsigned i = 0; i < count && used < MYCO__JOINS_MAX; i++) {
+        if (find_join(joins, used, &addrs[i])) continue;
+        const struct myco__join *known = find_join(swim->joins, swim->join_count, &addrs[i]);
+        joins[used++] = known ? *known : (struct myco__join){.addr = addrs[i]};
+        news |= !known;
+    }
+    if (used > 0) memcpy(swim->joins, joins, used * sizeof(*joins));
+    swim->join_count = used;
+    swim->join_at = 0;
+    if (!news) return;
+    swim->join_due_ms = myco_now_ms(swim->env);
+    myco__swim_schedule(swim);
+}
+
+void myco_swim_drop(struct myco_swim *swim, uint64_t id)
+{
+    struct myco__member *member = myco__member_get(swim, id);
+    if (!member) return;
+    myco__members_drop(swim, member);
     myco__swim_schedule(swim);
 }
 

@@ -7,8 +7,9 @@
 #include "env/env.h"
 #include "gossip/keyring.h"
 
-#define MYCO_NAME_SIZE_MAX 63
-#define MYCO_META_SIZE_MAX 256
+#define MYCO_NAME_SIZE_MAX  63
+#define MYCO_META_SIZE_MAX  256
+#define MYCO_SWIM_JOINS_MAX 64
 
 #define MYCO_SWIM_MESH_SIZE_MAX (32 * 1024)
 
@@ -47,6 +48,10 @@ struct myco_swim_events {
      * false: there is none, or the peer would not know what it is. At most MYCO_SWIM_MESH_SIZE_MAX.
      */
     bool (*mesh)(uint64_t peer, struct myco_slice bytes, void *data);
+    /* May be NULL. Is this one of ours? Asked of every member that is told of in full, before it is
+     * believed; `word` is lent. A member that is refused is not taken in, or dropped when it was
+     * there. It must not call the swim. */
+    bool (*admits)(const struct myco_member *word, void *data);
     void *data;
 };
 
@@ -76,6 +81,12 @@ void myco_swim_receive_mesh(struct myco_swim *swim, uint64_t peer, struct myco_s
 /* Asks the node at `addr` for its whole list, again every second until it (or anyone) answered, and
  * every 30 s after that, so that two halves find each other again. May be this node's own. */
 void myco_swim_join(struct myco_swim *swim, const struct myco_addr *addr);
+/* The same for all of these, at most MYCO_SWIM_JOINS_MAX, in place of every address that was to be
+ * joined before. What is new among them is asked at once. */
+void myco_swim_set_joins(struct myco_swim *swim, const struct myco_addr *addrs, unsigned count);
+/* The member is forgotten at once, and nobody is told (on_member is, here): it is of another
+ * cluster. */
+void myco_swim_drop(struct myco_swim *swim, uint64_t id);
 void myco_swim_set_meta(struct myco_swim *swim, struct myco_slice meta); /* and tells everybody */
 /* What the connections know: its port refuses — no process listens there (dead at once, told to
  * all); or its connection broke (probed at once). For a generation that is not the current one:

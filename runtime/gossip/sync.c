@@ -122,6 +122,7 @@ static struct myco__member *next_dead(struct myco_swim *swim)
 static void ask_joins(struct myco_swim *swim)
 {
     for (unsigned i = 0; i < swim->join_count; i++) {
+        if (swim->joins[i].own) continue;
         myco__sync_ask(swim, &(struct myco__path){.addr = swim->joins[i].addr}, NULL);
     }
 }

@@ -181,7 +181,7 @@ static void hint_leader(struct myco_core *core)
     while ((member = myco_swim_next(core->swim, &cursor))) {
         struct myco_node_meta meta;
         if (member->state > MYCO_MEMBER_SUSPECT || !myco_node_meta_read(member, &meta) ||
-            !meta.leads || meta.term < best_term)
+            !meta.leads || meta.term < best_term || !core_home_follows(core, meta.cluster))
             continue;
         best = member->id;
         best_term = meta.term;
@@ -205,7 +205,12 @@ static void lose_peer(struct myco_core *core, uint64_t peer)
 static void on_member(const struct myco_member *now, const struct myco_member *was, void *data)
 {
     struct myco_core *core = data;
-    if (!now) return;
+    if (!now) { /* forgotten: long dead, or of another cluster */
+        core->transport->ops->unlink(core->transport, was->id);
+        lose_peer(core, was->id);
+        hint_leader(core);
+        return;
+    }
     bool alive = now->state <= MYCO_MEMBER_SUSPECT;
     if (alive) {
         core->transport->ops->link(core->transport, now->id, &now->addr);
@@ -239,6 +244,7 @@ static void on_impostor(uint64_t generation, void *data)
 static void on_up(uint64_t peer, uint64_t generation, uint64_t features, void *data)
 {
     struct myco_core *core = data;
+    if (core_home_refuses(core, peer)) return;
     struct core_peer *slot = myco_map_get(&core->up, peer);
     if (!slot) myco_map_put(&core->up, peer, slot = myco_alloc(sizeof *slot));
     *slot = (struct core_peer){generation, features};
@@ -259,6 +265,7 @@ static void on_down(uint64_t peer, bool was_up, enum myco_down_reason reason, vo
 static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, void *data)
 {
     struct myco_core *core = data;
+    if (core_home_refuses(core, peer)) return;
     switch (type) {
     case MYCO_MESSAGE_RAFT:
     case MYCO_MESSAGE_RAFT_BULK:
@@ -327,6 +334,7 @@ static void refresh(void *data)
     struct myco_core *core = data;
     core->refresh_due = false;
     if (!core->swim) return;
+    core_home_refresh(core);
     myco_lease_hold(core->lease, core_hyphae_primary_count(core) + core_duties_held(core) > 0);
     tell_meta(core);
     core_hyphae_shrink(core);
@@ -373,7 +381,7 @@ static void join(void *data)
     if (core->joined || core->join_sent || core->failed || !myco_commands_leader(core->commands))
         return;
     if (myco_rlog_is_leader(core->log) && !myco_rlog_is_established(core->log)) return;
-    if (!core->state->cluster && myco_rlog_is_leader(core->log)) return; /* first the birth */
+    if (!core->home.id) return; /* first the birth */
     struct myco_member_record member = {.addr = core->addr, .features = core->state->features_own};
     struct myco_buf body = {0};
     myco_text_copy(member.name, sizeof member.name, core->name);
@@ -382,11 +390,6 @@ static void join(void *data)
     myco_command_join(&body, &member, core->clean);
     core->join_sent = true;
     myco_core_submit(core, MYCO_COMMAND_JOIN, &body, 5000, joined, core);
-}
-
-void myco_core_join(struct myco_core *core, const struct myco_addr *addr)
-{
-    myco_swim_join(core->swim, addr);
 }
 
 /* ── leaving ── */
@@ -530,7 +533,7 @@ static void lease_lost(void *data)
 
 static void formed(void *data)
 {
-    core_refresh_soon(data);
+    core_home_formed(data);
 }
 
 /* ── opening and closing ── */
@@ -579,6 +582,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
         .env = core->env, .disk = options->disk, .folder = "consensus", .self = identity->id};
     struct myco_rlog_events log_events = core_log_events(core);
     int rc = myco_rlog_open(&log_options, &log_events, &core->log, err);
+    if (rc == 0) core_home_open(core);
     if (rc == 0) rc = core_hyphae_open(core, err);
     if (rc) {
         myco_core_free(core);
@@ -619,6 +623,7 @@ void myco_core_start(
         &(struct myco_swim_events){.on_member = on_member,
             .on_impostor = on_impostor,
             .mesh = core_gossip_mesh,
+            .admits = core_home_admits,
             .data = core});
     core->env->on_datagram_data = core;
     core->env->on_datagram = on_datagram;
@@ -671,6 +676,7 @@ void myco_core_free(struct myco_core *core)
     if (core->swim) myco_swim_free(core->swim);
     core_gossip_close(core);
     myco_state_free(core->state);
+    core_home_close(core);
     myco_domain_free(core->domain);
     witness_free(core->witness);
     chronicle_free(core->chronicle);

@@ -24,7 +24,7 @@
 #include "store/journal.h"
 #include "stream/bus.h"
 
-#define MYCO_JOINS_MAX 64
+#define MYCO_JOINS_MAX MYCO_SWIM_JOINS_MAX
 
 struct myco_core;
 
@@ -45,8 +45,8 @@ struct myco_core_options {
     uint32_t lease_ms, timeout_ms, value_size_max;
     const struct myco_seal_key *keys; /* of gossip, the first one seals; copied */
     unsigned key_count;               /* 0: not sealed; at most MYCO_KEYS_MAX */
-    uint64_t features_masked; /* bits: this node behaves as a build without them */
-    uint32_t events_max;      /* kept in the chronicle; 0: 4,096 */
+    uint64_t features_masked;         /* bits: this node behaves as a build without them */
+    uint32_t events_max;              /* kept in the chronicle; 0: 4,096 */
 };
 
 struct myco_core_events {
@@ -68,6 +68,8 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
 void myco_core_start(
     struct myco_core *core, struct myco_transport *transport, const struct myco_addr *addr);
 void myco_core_join(struct myco_core *core, const struct myco_addr *addr);
+/* These in place of all before; MYCO_JOINS_MAX at most. */
+void myco_core_joins(struct myco_core *core, const struct myco_addr *addrs, unsigned count);
 struct myco_transport_events myco_core_transport_events(struct myco_core *core);
 uint64_t myco_core_features(const struct myco_core *core); /* what this node announces */
 /* Hands over, says goodbye, flushes; then calls back (at the latest after deadline_ms). */

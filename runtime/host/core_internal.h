@@ -51,6 +51,23 @@ struct core_peer {
     uint64_t generation, features; /* as it said in the handshake */
 };
 
+/* The cluster that this node is of, and those of the same name that it met: see core_cluster.c. */
+#define CORE_FOREIGN_MAX 16
+struct core_foreign {
+    uint64_t id, node;
+    struct myco_addr addr;
+    char name[MYCO_NAME_SIZE_MAX + 1];
+};
+struct core_home {
+    uint64_t id; /* 0: none yet */
+    bool agreed; /* by the log */
+    bool formed; /* by a list that this node pledged itself to: the log will say the id */
+    bool sift_due;
+    struct myco_map nodes; /* id → struct foreign_node */
+    struct core_foreign clusters[CORE_FOREIGN_MAX];
+    unsigned cluster_count;
+};
+
 struct myco_core {
     struct myco_core_options options;
     struct myco_core_events events;
@@ -77,6 +94,9 @@ struct myco_core {
     char admin[MYCO_ADMIN_MAX + 1];
     uint64_t refused; /* its port refuses, being told to gossip; 0: none */
     uint8_t applying; /* kind of the command that is being applied; 0: none */
+    struct core_home home;
+    struct myco_addr candidates[MYCO_JOINS_MAX];
+    unsigned candidate_count;
 
     struct myco_map hyphae; /* stream → struct core_hypha */
     struct myco_list dirty;
@@ -122,6 +142,18 @@ struct myco_state_events core_state_events(struct myco_core *core);
 struct myco_rlog_events core_log_events(struct myco_core *core);
 void core_birth_close(struct myco_core *core);
 void core_birth(struct myco_core *core); /* as leader of a cluster that is not born yet */
+
+/* core_cluster.c: the cluster that this node is of, and no other */
+void core_home_open(struct myco_core *core); /* the log is open */
+void core_home_close(struct myco_core *core);
+void core_home_formed(struct myco_core *core);
+void core_home_refresh(struct myco_core *core);
+bool core_home_admits(const struct myco_member *word, void *core);
+/* May a leader be followed that says this id (0: it says none)? */
+bool core_home_follows(const struct myco_core *core, uint64_t cluster);
+bool core_home_refuses(const struct myco_core *core, uint64_t node); /* known to be foreign */
+struct msgpack_packer;
+void core_pack_discovery(struct myco_core *core, struct msgpack_packer *pack);
 
 /* core_hyphae.c */
 int core_hyphae_open(struct myco_core *core, struct myco_err *err);

@@ -11,11 +11,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "host/join.h"
 #include "host/lua_path.h"
 
-#define LEAVE_MS      10000
-#define PORT_TRIES    32
-#define SEED_RETRY_MS 5000
+#define LEAVE_MS   10000
+#define PORT_TRIES 32
 
 /* ── posting ── */
 
@@ -88,101 +88,6 @@ static void on_failed(int status, const char *message, void *data)
     pthread_mutex_unlock(&node->mutex);
 }
 
-static void close_wake(void *data);
-
-/* ── seeds ── addresses as given; names are resolved, again until they are */
-
-struct lookup {
-    uv_getaddrinfo_t request;
-    struct myco *node;
-    struct node_seed *seed;
-};
-
-static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
-{
-    struct lookup *lookup = MYCO_CONTAINER(request, struct lookup, request);
-    struct node_seed *seed = lookup->seed;
-    struct myco *node = lookup->node;
-    myco_free(lookup);
-    node->lookups--;
-    if (status == 0 && node->core && !node->closing) {
-        for (struct addrinfo *at = found; at; at = at->ai_next) {
-            struct myco_addr addr;
-            if (!myco_addr_from_sockaddr(&addr, at->ai_addr)) continue;
-            myco_core_join(node->core, &addr);
-            seed->joined = true;
-        }
-    }
-    uv_freeaddrinfo(found);
-    if (node->closing && !node->lookups && node->waits_for_lookups) close_wake(node);
-}
-
-static void join_seeds(void *data)
-{
-    struct myco *node = data;
-    bool more = false;
-    for (struct node_seed *seed = node->seeds; seed; seed = seed->next) {
-        char text[300];
-        struct myco_addr addr;
-        if (seed->joined) continue;
-        snprintf(text, sizeof text, strchr(seed->host, ':') ? "[%s]:%s" : "%s:%s", seed->host,
-            seed->port);
-        if (myco_addr_parse(&addr, text, NULL) == 0) {
-            myco_core_join(node->core, &addr);
-            seed->joined = true;
-            continue;
-        }
-        more = true;
-        struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-        struct lookup *lookup = myco_alloc(sizeof *lookup);
-        lookup->node = node;
-        lookup->seed = seed;
-        if (uv_getaddrinfo(node->loop, &lookup->request, resolved, seed->host, seed->port, &hints))
-            myco_free(lookup);
-        else
-            node->lookups++;
-    }
-    if (more) myco_timer_start(&node->seed_timer, SEED_RETRY_MS, 0);
-}
-
-static int add_seed(struct myco *node, const char *text, size_t size, struct myco_err *err)
-{
-    char word[300];
-    if (size == 0) return 0;
-    if (size >= sizeof word) return myco_err(err, MYCO_EINVAL, "join: an address is too long");
-    memcpy(word, text, size);
-    word[size] = 0;
-    char *colon = strrchr(word, ':');
-    if (!colon || !colon[1] || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-        atoi(colon + 1) < 1 || atoi(colon + 1) > 65535)
-        return myco_err(err, MYCO_EINVAL, "join: '%s' is not HOST:PORT", word);
-    *colon = 0;
-    char *host = word;
-    if (*host == '[' && colon > word + 1 && colon[-1] == ']') {
-        host++;
-        colon[-1] = 0;
-    }
-    struct node_seed *seed = myco_alloc(sizeof *seed);
-    myco_text_copy(seed->host, sizeof seed->host, *host ? host : "127.0.0.1");
-    myco_text_copy(seed->port, sizeof seed->port, colon + 1);
-    seed->next = node->seeds;
-    node->seeds = seed;
-    return 0;
-}
-
-static int read_seeds(struct myco *node, struct myco_err *err)
-{
-    for (const char *at = node->join ? node->join : ""; *at; at += *at == ',') {
-        at += strspn(at, " ");
-        size_t size = strcspn(at, ", ");
-        int rc = add_seed(node, at, size, err);
-        if (rc) return rc;
-        at += size;
-        at += strspn(at, " ");
-    }
-    return 0;
-}
-
 /* ── opening, step by step; what a step made is closed by close_… below, whether or not the next
  * worked ── */
 
@@ -251,6 +156,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .value_size_max = node->options.value_size_max,
         .events_max = node->options.events_max};
     if (node->policies) options.policy = myco_policies_port(node->policies);
+    node->store_object = node->backing.object; /* lent to Lua, which is closed before the core */
     node->backing.object = NULL; /* the core's now */
     int rc = myco_core_open(&options, &node->identity,
         &(struct myco_core_events){.on_ready = on_ready, .on_failed = on_failed, .data = node},
@@ -304,6 +210,8 @@ static int open_bridge(struct myco *node, struct myco_err *err)
         .admin = node->admin,
         .socket = node->socket_path[0] ? node->socket_path : NULL,
         .config = node->config,
+        .join = node->join_sources,
+        .store = node->store_object,
         .log = &node->log,
         .metrics = &node->metrics};
     int rc = myco_bridge_open(&options, &node->bridge, err);
@@ -328,15 +236,14 @@ static int open_policies(struct myco *node, struct myco_err *err)
 static int open_all(struct myco *node, struct myco_err *err)
 {
     struct myco_addr bound = {0};
-    int rc = read_seeds(node, err);
+    int rc = node_join_read(node, err);
     if (rc == 0) rc = open_policies(node, err);
     if (rc == 0) rc = open_sockets(node, &bound, err);
     if (rc == 0) rc = open_store(node, err);
     if (rc == 0) rc = open_core(node, &bound, err);
     if (rc == 0) rc = open_bridge(node, err);
     if (rc) return rc;
-    myco_timer_init(&node->seed_timer, myco_uv_env(node->env), join_seeds, node);
-    join_seeds(node);
+    node_join_start(node);
     return 0;
 }
 
@@ -348,10 +255,7 @@ static void free_node(struct myco *node)
     char *strings[] = {node->name, node->cluster, node->listen, node->advertise, node->admin,
         node->join, node->data, node->store, node->labels, node->tls, node->lua_path, node->config};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) myco_free(strings[i]);
-    for (struct node_seed *seed = node->seeds, *next; seed; seed = next) {
-        next = seed->next;
-        myco_free(seed);
-    }
+    node_join_free(node);
     for (struct node_function *function = node->functions, *next; function; function = next) {
         next = function->next;
         myco_free(function);
@@ -384,9 +288,7 @@ static void wake_closed(uv_handle_t *handle)
 static void close_wake(void *data)
 {
     struct myco *node = data;
-    node->waits_for_lookups =
-        node->lookups > 0; /* they end by themselves, and then come back here */
-    if (node->lookups) return;
+    if (node_join_pending(node, close_wake)) return; /* lookups end by themselves, then we go on */
     while (__atomic_load_n(&node->posting, __ATOMIC_ACQUIRE)) sched_yield();
     uv_close((uv_handle_t *)&node->wake, wake_closed);
 }
@@ -395,7 +297,7 @@ static void close_env(void *data)
 {
     struct myco *node = data;
     if (node->env) {
-        myco_timer_stop(&node->seed_timer);
+        node_join_stop(node);
         myco_uv_env_close(node->env, close_wake, node);
     } else {
         close_wake(node);
@@ -432,9 +334,9 @@ static void free_core(void *data)
 static void core_left(void *data)
 {
     struct myco *node = data;
-    myco_timer_stop(&node->seed_timer);
-    myco_timer_init(&node->seed_timer, myco_uv_env(node->env), free_core, node);
-    myco_timer_start(&node->seed_timer, 0, 0);
+    node_join_stop(node);
+    myco_timer_init(&node->turn, myco_uv_env(node->env), free_core, node);
+    myco_timer_start(&node->turn, 0, 0);
 }
 
 static void leave_core(void *data)

@@ -46,13 +46,6 @@ struct node_function {
     void *data;
 };
 
-struct node_seed {
-    struct node_seed *next;
-    char host[256];
-    char port[16];
-    bool joined;
-};
-
 struct myco {
     /* as given; strings are ours */
     struct myco_options options;
@@ -74,10 +67,10 @@ struct myco {
     struct myco_core *core;
     struct myco_bridge *bridge;
     struct myco_identity identity;
-    struct node_seed *seeds;
-    struct myco_timer seed_timer;
-    unsigned lookups; /* of names, under way */
-    bool waits_for_lookups;
+    struct myco_object *store_object; /* lent by the core while it is there */
+    struct node_join *joining;        /* where others are looked for; see host/join.h */
+    char *join_sources;               /* what of `join` is for Lua to look up */
+    struct myco_timer turn;           /* of closing */
     struct node_function *functions;
 
     uv_async_t wake;

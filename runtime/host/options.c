@@ -5,6 +5,7 @@
 
 #include "base/addr.h"
 #include "host/core_chronicle.h"
+#include "host/join.h"
 
 #define NODE(field) MYCO_OPTION_AT(struct myco_run_options, node.field)
 #define RUN(field)  MYCO_OPTION_AT(struct myco_run_options, field)
@@ -56,8 +57,9 @@ const struct myco_option myco_run_options[] = {
         .doc = "what peers dial, when it is not what is listened on"},
     {"admin", MYCO_OPTION_TEXT, NODE(admin), .check = check_addr, .hint = "HOST:PORT",
         .doc = "for pulse, over TCP", .shown = "only a Unix socket in the data folder"},
-    {"join", MYCO_OPTION_LIST, NODE(join), .hint = "HOST:PORT,…",
-        .doc = "nodes to ask for the cluster; may name this one"},
+    {"join", MYCO_OPTION_LIST, NODE(join), .check = myco_join_check, .hint = "HOST:PORT,…",
+        .doc = "where to look for the cluster: addresses, dns:NAME, srv:NAME, "
+               "multicast:GROUP:PORT, consul:URL, store:, policy:FILE.lua"},
     {"expect", MYCO_OPTION_U64, NODE(expect), .hint = "N", .max = 4096,
         .doc = "form the cluster once N new nodes have met",
         .shown = "1 without --join, else never"},

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "bridge/bridge.h"
+#include "host/join.h"
 #include "host/options.h"
 #include "host/store.h"
 
@@ -244,6 +245,10 @@ int myco_check_main(int argc, char **argv)
         if (rc == 0 && options.node.store != NULL) rc = node_store_check(options.node.store, &err);
         if (rc < 0) {
             fprintf(stderr, "%s\n", err.message);
+            status = MYCO_EXIT_USAGE;
+        } else if (myco_join_check_all(
+                       options.node.join, options.node.store, options.node.no_lua != 0, &err)) {
+            fprintf(stderr, "%s: %s\n", file, err.message);
             status = MYCO_EXIT_USAGE;
         } else {
             printf("%s: ok\n", file);

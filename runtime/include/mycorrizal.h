@@ -135,7 +135,9 @@ struct myco_options {
     const char *listen;    /* peers, TCP and UDP; default "127.0.0.1:0" picks a free port */
     const char *advertise; /* what peers dial, when it differs from listen */
     const char *admin;     /* TCP address for pulse; NULL: only the socket in the data folder */
-    const char *join;      /* comma-separated HOST:PORT; may name the node itself */
+    const char *join;      /* where others are looked for, comma-separated: HOST:PORT, dns:NAME,
+                              srv:NAME,      multicast:GROUP:PORT, consul:URL, store:, policy:FILE.lua;
+                              may      find the node      itself */
     const char *data;      /* folder of this node's state; default "NAME.myco" */
     const char *store;     /* object store: "file:DIR", "s3://…"; NULL: none */
     const char *labels;    /* "zone=a,rack=7" */
@@ -204,6 +206,9 @@ MYCO_API const char *myco_socket(const struct myco *node);
  * match, lag, contact_ms, self}]}; match, lag and contact_ms are known to the leader, and absent
  * elsewhere
  * - events: [{sequence, time_ms, kind, subject, text, fields}], oldest first
+ * - discovery: {name_hash, cluster_id, alive, candidates = {addresses that are asked}, foreign =
+ * [{cluster_id, name, addr, id}], clusters of the same name that were met, by the first node of
+ * each}
  *
  * *value is given. Any thread, the loop's too; waits for the loop at most. ENOTFOUND: no such
  * topic. */
@@ -211,6 +216,13 @@ MYCO_API int myco_inspect(
     struct myco *node, const char *topic, struct myco_value *value, struct myco_err *err);
 MYCO_API int myco_inspect_async(
     struct myco *node, const char *topic, myco_result_cb cb, void *data);
+
+/* Where else to look for members: "ADDRESS:PORT,…", numeric, 64 with those of options.join at most
+ * (what is beyond them is left out). They take the place of those of the call before. A node with
+ * sources in options.join (such as dns:NAME) calls this itself, each time that it looked; a host
+ * without any may find its peers by means of its own. Any thread; does not wait. EINVAL, ECLOSED.
+ */
+MYCO_API int myco_join(struct myco *node, const char *addresses, struct myco_err *err);
 
 /* ── Mycel: septa ───────────────────────────────────────────────────────────────────────────── */
 

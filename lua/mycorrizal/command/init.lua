@@ -24,7 +24,7 @@ local text <const> = require "mycorrizal.text"
 
 local M <const> = {}
 
-local FILES <const> = { "cluster", "septum", "keys", "load", "events", "policy", "chronicle" }
+local FILES <const> = { "cluster", "discovery", "septum", "keys", "load", "events", "policy", "chronicle" }
 
 local definitions, by_name = {}, {}
 for _, file in ipairs(FILES) do

@@ -1,5 +1,6 @@
 -- Commands about policies: list, show, check, try, apply, rollback.
 
+local discovery <const> = require "mycorrizal.discovery.source"
 local declare <const> = require "mycorrizal.declare"
 local policies <const> = require "mycorrizal.policies"
 
@@ -53,11 +54,22 @@ local function describe(args)
   return { kind = about.kind, name = name, source = source, doc = about.doc }
 end
 
+-- One that does I/O is checked where it runs, outside of the sandbox.
+local function check_discovery(name, source)
+  local policy, message, code = discovery.load(name, source)
+  if not policy then return nil, message, code end
+  return discovery.run_examples(name, policy)
+end
+
 local function check(_, args)
   local policy, message, code = describe(args)
   if not policy then return nil, message, code end
   local ok
-  ok, message, code = policies.check(policy.kind, policy.name, policy.source)
+  if policy.kind == "discovery" then
+    ok, message, code = check_discovery(policy.name, policy.source)
+  else
+    ok, message, code = policies.check(policy.kind, policy.name, policy.source)
+  end
   if not ok then return nil, message, code end
   local text = ("%s/%s: %s\n"):format(policy.kind, policy.name, policy.doc)
   return { value = { kind = policy.kind, name = policy.name, doc = policy.doc }, text = text }
@@ -66,6 +78,10 @@ end
 local function apply(context, args, flags)
   local policy, message, code = describe(args)
   if not policy then return nil, message, code end
+  if policy.kind == "discovery" then
+    return nil, "a node looks for others before there is a cluster to agree: name the file in its option join, "
+      .. "policy:FILE.lua", "ENOTSUP"
+  end
   local version
   version, message, code = context.node.nodosum:apply_policy(
     policy.kind, policy.name, policy.source, { author = flags.author })

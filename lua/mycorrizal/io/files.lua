@@ -21,6 +21,22 @@ function M.node_sockets(folder)
   return found
 end
 
+--- The addresses of this machine's interfaces that are not its loopback, IPv4 first.
+---@return string[]
+function M.own_addresses()
+  local found = { inet = {}, inet6 = {} }
+  for _, addresses in pairs(uv.interface_addresses()) do
+    for _, item in ipairs(addresses) do
+      local usable = not item.internal and not item.ip:lower():match("^fe80")
+      if usable and found[item.family] then table.insert(found[item.family], item.ip) end
+    end
+  end
+  table.sort(found.inet)
+  table.sort(found.inet6)
+  table.move(found.inet6, 1, #found.inet6, #found.inet + 1, found.inet)
+  return found.inet
+end
+
 --- Whether there is such a file or folder.
 ---@param path string
 ---@return boolean

@@ -90,8 +90,17 @@ end
 ---@param ... string more arguments
 ---@return table node {process, socket, admin, name}
 function M.start_node(folder, ...)
+  return M.start_program(M.build .. "/bin/mycorrizal", folder, ...)
+end
+
+--- The same of another program that takes the same arguments.
+---@param program string
+---@param folder string
+---@param ... string more arguments
+---@return table node
+function M.start_program(program, folder, ...)
   local process = M.spawn({
-    M.build .. "/bin/mycorrizal", "run", "--name", "api-1", "--cluster", "shop", "--data", folder .. "/api-1.myco",
+    program, "run", "--name", "api-1", "--cluster", "shop", "--data", folder .. "/api-1.myco",
     "--admin", "127.0.0.1:0", ...,
   }, { log = folder .. "/api-1.log" })
   local ready = task.deadline(15, function()

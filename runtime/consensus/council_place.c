@@ -8,7 +8,8 @@
 #include "consensus/policy_docs.h"
 
 #define VOTERS_MAX   5
-#define STANDBYS_MAX 2  /* all others tail the log (raft_tail.c) … */
+#define STANDBYS_MAX 2 /* all others tail the log (raft_tail.c) … */
+#define YOUNG_MS     2000
 #define STANDBYS_OLD 27 /* … once every member can */
 
 static void pack_members(msgpack_packer *pack, const struct myco_council *council)
@@ -212,9 +213,11 @@ static bool tails(const struct myco_council *council)
     return myco_state_feature(council->options.state, MYCO_FEATURE_TAIL);
 }
 
+/* A young reign first waits for the features: at the birth of a cluster they are not active yet. */
 static unsigned standbys_max(const struct myco_council *council)
 {
-    return tails(council) ? STANDBYS_MAX : STANDBYS_OLD;
+    uint64_t reign_ms = myco_now_ms(council->options.env) - council->reign_began_ms;
+    return tails(council) || reign_ms < YOUNG_MS ? STANDBYS_MAX : STANDBYS_OLD;
 }
 
 static void pack_voters_world(struct myco_buf *out, const struct myco_council *council,

@@ -228,6 +228,7 @@ struct myco__tail {
     /* feeding */
     struct myco__tail_follower followers[MYCO__TAIL_FOLLOWERS_MAX];
     unsigned follower_count;
+    uint8_t told_distance; /* what they were told last of how far we are */
     bool push_due;
     uint64_t pushed_ms;
     struct {

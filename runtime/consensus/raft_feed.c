@@ -53,7 +53,7 @@ static uint64_t term_at(const struct myco_rlog *log, uint64_t index)
 static void write_head(struct myco_rlog *log, struct myco__tail_view *view)
 {
     uint64_t now_ms = myco_now_ms(log->env);
-    view->distance = myco__feed_distance(log);
+    view->distance = log->tail.told_distance = myco__feed_distance(log);
     view->leader = myco_rlog_leader(log);
     view->applied = log->applied;
     if (view->distance == 0) {

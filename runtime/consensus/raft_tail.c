@@ -186,7 +186,7 @@ static void ask(struct myco_rlog *log, uint64_t node)
     struct myco__tail_view view = {.kind = MYCO__TAIL_ASK,
         .index = index,
         .index_term = term_of(log, index),
-        .distance = tail->follower_count > 0 ? tail->distance : MYCO__TAIL_NOWHERE};
+        .distance = tail->follower_count > 0 ? tail->told_distance : MYCO__TAIL_NOWHERE};
     if (tail->feeder != node) {
         tail->feeder = node;
         tail->root_ms = 0;

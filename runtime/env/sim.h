@@ -150,6 +150,16 @@ bool myco_sim_paused(const struct myco_sim *sim, unsigned host);
 unsigned myco_sim_down_count(const struct myco_sim *sim);
 
 struct myco_env *myco_sim_env(struct myco_sim *sim, unsigned host);
+
+/* What a host sent and received since the world began, with what each costs on a real network:
+ * datagrams 28 bytes more (IP, UDP), messages 16 (their frame; TCP's own share depends on how they
+ * are gathered). */
+struct myco_sim_traffic {
+    uint64_t datagrams_out, datagrams_in, messages_out, messages_in;
+    uint64_t datagram_bytes_out, datagram_bytes_in, message_bytes_out, message_bytes_in;
+};
+void myco_sim_traffic(struct myco_sim *sim, unsigned host, struct myco_sim_traffic *traffic);
+unsigned myco_sim_connections(struct myco_sim *sim, unsigned host); /* that stand */
 /* Monotonic time of `host` now (true time × its rate since it booted), and the jump of its wall
  * clock. */
 uint64_t myco_sim_host_now_ns(struct myco_sim *sim, unsigned host);

@@ -65,6 +65,8 @@ static void deliver(struct sim_link *link, struct burst *burst)
         struct myco_slice bytes = myco_buf_as_slice(&message->payload);
         myco__sim_trace(host->sim, SIM_TRACE_MESSAGE, host->index, link->remote, bytes.size,
             myco_hash_mix(myco_hash(bytes.data, bytes.size), message->type));
+        host->traffic.messages_in++;
+        host->traffic.message_bytes_in += bytes.size + ENVELOPE_SIZE;
         myco__sim_enter(host);
         if (events->on_message != NULL)
             events->on_message(link->peer, message->type, bytes, events->data);
@@ -259,6 +261,8 @@ int myco__sim_flow_send(
     struct sim_message *message = myco_alloc(sizeof(*message));
     myco_buf_move(&message->payload, payload);
     message->type = type;
+    link->host->traffic.messages_out++;
+    link->host->traffic.message_bytes_out += whole_size(message);
     lane->size += whole_size(message);
     myco_list_append(&lane->messages, &message->link);
     plan_pump(link);

@@ -71,6 +71,7 @@ static void tell_other_end(
 
 static void end_life(struct sim_link *link)
 {
+    link->host->transport.up_count -= link->up;
     link->up = false;
     link->accepting = 0;
     myco__sim_flow_drop(link);
@@ -144,6 +145,7 @@ static void bring_up(
 {
     struct sim_host *host = link->host;
     const struct sim_transport *other = &host->sim->hosts[remote]->transport;
+    link->host->transport.up_count += !link->up;
     link->up = true;
     link->remote = remote;
     link->session = session;
@@ -421,6 +423,7 @@ void myco__sim_transport_close(struct sim_transport *transport)
         myco_free(link);
     }
     myco_map_free(&transport->links);
+    transport->up_count = 0;
     memset(&transport->events, 0, sizeof(transport->events));
     transport->attached = false;
 }
@@ -435,4 +438,9 @@ void myco_sim_attach(struct myco_sim *sim, unsigned index, uint64_t id, uint64_t
     transport->features = features;
     transport->events = *events;
     transport->attached = true;
+}
+
+unsigned myco_sim_connections(struct myco_sim *sim, unsigned host)
+{
+    return myco__sim_host(sim, host)->transport.up_count;
 }

@@ -129,6 +129,13 @@ void myco__sim_net_close(struct myco_sim *sim)
     myco_map_free(&sim->directions);
 }
 
+#define UDP_OVERHEAD 28
+
+void myco_sim_traffic(struct myco_sim *sim, unsigned host, struct myco_sim_traffic *traffic)
+{
+    *traffic = myco__sim_host(sim, host)->traffic;
+}
+
 /* ── Datagrams: each finds its own delay, and so they overtake each other ───────────────────── */
 
 static void deliver_datagram(struct sim_event *event)
@@ -141,6 +148,8 @@ static void deliver_datagram(struct sim_event *event)
     myco__sim_trace(sim, arrives ? SIM_TRACE_DATAGRAM : SIM_TRACE_LOST, event->host, from,
         bytes.size, myco_hash(bytes.data, bytes.size));
     if (!arrives) return;
+    host->traffic.datagrams_in++;
+    host->traffic.datagram_bytes_in += bytes.size + UDP_OVERHEAD;
     struct myco_addr addr = myco_sim_addr(from);
     myco__sim_enter(host);
     host->env.on_datagram(&addr, bytes, host->env.on_datagram_data);
@@ -172,6 +181,8 @@ int myco__sim_datagram_send(
     unsigned target = myco_sim_host_of(sim, to);
     if (!host->up) return MYCO_ENOTCONN;
     if (bytes.size > DATAGRAM_SIZE_MAX) return MYCO_ETOOBIG;
+    host->traffic.datagrams_out++;
+    host->traffic.datagram_bytes_out += bytes.size + UDP_OVERHEAD;
     if (target == MYCO_SIM_NONE) return 0;
     const struct myco_sim_path *path = myco__sim_path(sim, host->index, target);
     if (myco_sim_is_cut(sim, host->index, target)) return 0;

@@ -142,6 +142,7 @@ struct sim_transport {
     struct sim_host *host;
     struct myco_transport_events events;
     bool attached;
+    unsigned up_count; /* links that stand */
     uint64_t id, generation, features;
     struct myco_map links; /* by peer id */
 };
@@ -165,6 +166,7 @@ struct sim_host {
     uint64_t wake_queued; /* true time of the wake event that counts */
     uint64_t wake_due;
     struct myco_sim_random random;
+    struct myco_sim_traffic traffic;
     struct myco_metrics metrics;
     struct myco_log log;
     struct sim_transport transport;

@@ -17,7 +17,7 @@
 struct command {
     struct sim_options options;
     uint64_t seeds;
-    bool twice, lua, failover;
+    bool twice, lua, failover, scale;
     const char *file;
     char folder[MYCO_LUA_PATH_MAX + 32]; /* of the policies */
 };
@@ -30,7 +30,8 @@ static int usage(FILE *file)
 {
     fputs("usage: mycorrizal sim [--seed S] [--seeds N] [--nodes N] [--seconds T] [--no-faults]\n"
           "                      [--disk-faults] [--no-store] [--no-restore] [--no-lua] [--twice]\n"
-          "                      [--trace] [--quiet] [--file FILE] [--failover] [--kills N]\n\n"
+          "                      [--trace] [--quiet] [--file FILE] [--failover] [--kills N]\n"
+          "                      [--scale]\n\n"
           "Runs a cluster of whole nodes in virtual time on a network and disks that fail, and "
           "checks that nothing\n"
           "acknowledged is lost, no two nodes hold the same at once, and every history is "
@@ -49,7 +50,12 @@ static int usage(FILE *file)
           "  --trace        print the end of the trace also when all is well\n"
           "  --quiet        one line for each seed\n"
           "  --file FILE    each line of FILE is options of a run (# begins a comment)\n"
-          "  --failover     how long a killed leader or primary is missed, over --kills (200)\n",
+          "  --failover     how long a killed leader or primary is missed, over --kills (200)\n"
+          "  --scale        --nodes (to 4096) form a cluster, idle for --seconds, and are all "
+          "started "
+          "again at once:\n"
+          "                 connections and bytes of each, and times, as text and as one line of "
+          "JSON\n",
         file);
     return file == stderr ? 2 : 0;
 }
@@ -64,7 +70,8 @@ static bool parse_flag(struct command *command, const char *word)
         {"--disk-faults", &options->disk_faults, true}, {"--no-store", &options->store, false},
         {"--no-restore", &options->restore, false}, {"--no-lua", &command->lua, false},
         {"--twice", &command->twice, true}, {"--trace", &options->trace, true},
-        {"--quiet", &options->quiet, true}, {"--failover", &command->failover, true}};
+        {"--quiet", &options->quiet, true}, {"--failover", &command->failover, true},
+        {"--scale", &command->scale, true}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (strcmp(flags[i].word, word) != 0) continue;
         *flags[i].flag = flags[i].value;
@@ -80,7 +87,7 @@ static bool parse_number(struct command *command, const char *word, uint64_t num
         options->seed = number;
     else if (strcmp(word, "--seeds") == 0)
         command->seeds = number;
-    else if (strcmp(word, "--nodes") == 0 && number >= 1 && number <= SIM_NODES_MAX)
+    else if (strcmp(word, "--nodes") == 0 && number >= 1 && number <= MYCO_SIM_HOSTS_MAX)
         options->nodes = (unsigned)number;
     else if (strcmp(word, "--seconds") == 0 && number <= 86400)
         options->seconds = (unsigned)number;
@@ -105,7 +112,7 @@ static bool parse(struct command *command, int argc, char **argv)
         else
             i++;
     }
-    return true;
+    return command->scale || command->options.nodes <= SIM_NODES_MAX;
 }
 
 /* ── seeds ── */
@@ -165,7 +172,7 @@ static bool parse_line(struct command *command, char *line)
     line[strcspn(line, "#\r\n")] = 0;
     while (count < WORDS_MAX && (word = strtok_r(rest, " \t", &rest))) words[count++] = word;
     command->seeds = count > 0;
-    return parse(command, count, words) && !command->file && !command->failover;
+    return parse(command, count, words) && !command->file && !command->failover && !command->scale;
 }
 
 static int run_file(const struct command *defaults, struct tally *tally)
@@ -208,6 +215,7 @@ int myco_sim_main(int argc, char **argv)
         .restore = true};
     if (argc > 0 && strcmp(argv[0], "--help") == 0) return usage(stdout);
     if (!parse(&command, argc, argv)) return usage(stderr);
+    if (command.scale) return sim_scale(&command.options);
     int rc = command.file ? run_file(&command, &tally) : find_policies(&command);
     if (rc) return rc;
     if (command.failover) return sim_failover(&command.options);

@@ -10,7 +10,8 @@
  *   sim_fence.c    those who write with the epoch of what they lead, or led
  *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
  *   sim_store.c    the manifests, and what a restore must bring back
- *   sim_failover.c how long a dead leader or primary is missed */
+ *   sim_failover.c how long a dead leader or primary is missed
+ *   sim_scale.c    what many nodes cost while they idle, and how they come back all at once */
 #ifndef MYCO_HOST_SIM_WORLD_H
 #define MYCO_HOST_SIM_WORLD_H
 
@@ -81,6 +82,9 @@ void sim_node_restart(struct sim_node *node, uint64_t after_ms); /* not from ins
 
 /* sim_failover.c */
 int sim_failover(const struct sim_options *options);
+
+/* sim_scale.c: 1 when a goal is missed */
+int sim_scale(const struct sim_options *options);
 
 /* sim_check.c */
 struct sim_check *sim_check_new(struct sim_world *world);

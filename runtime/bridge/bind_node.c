@@ -56,7 +56,7 @@ static unsigned number_option(lua_State *L, const char *name, unsigned fallback)
 
 static void read_options(lua_State *L, struct myco_options *options)
 {
-    luaL_checkstack(L, 24, "options");
+    luaL_checkstack(L, 32, "options");
     options->name = text_option(L, "name");
     options->cluster = text_option(L, "cluster");
     options->listen = text_option(L, "listen");
@@ -67,6 +67,7 @@ static void read_options(lua_State *L, struct myco_options *options)
     options->store = text_option(L, "store");
     options->labels = text_option(L, "labels");
     options->tls = text_option(L, "tls");
+    options->key = text_option(L, "key");
     options->lua_path = text_option(L, "lua_path");
     options->config = text_option(L, "config");
     options->expect = number_option(L, "expect", 0);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/option.h"
+#include "base/seal.h"
 #include "bridge/bridge.h"
 #include "host/lua_path.h"
 #include "host/run.h"
@@ -29,6 +30,25 @@ static int lua_main(int argc, char **argv)
     return myco_bridge_main(lua_path, argv[0], argc - 1, argv + 1);
 }
 
+static int keygen_main(int argc, char **argv)
+{
+    bool help = argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
+    if (argc > 0) {
+        fprintf(help ? stdout : stderr,
+            "usage: mycorrizal keygen\n\n"
+            "Prints a new key that seals gossip: a secret, the same for all nodes of a cluster.\n\n"
+            "    (umask 077; mycorrizal keygen > cluster.key)\n"
+            "    mycorrizal run --key cluster.key …\n");
+        return help ? MYCO_EXIT_OK : MYCO_EXIT_USAGE;
+    }
+    struct myco_seal_key key;
+    char text[MYCO_SEAL_TEXT_MAX];
+    myco_seal_key_random(&key);
+    myco_seal_key_text(&key, text);
+    printf("%s\n", text);
+    return MYCO_EXIT_OK;
+}
+
 static const struct command {
     const char *name;
     int (*main)(int argc, char **argv);
@@ -39,6 +59,7 @@ static const struct command {
 #if HAS_SIM
     {"sim", myco_sim_main, "run a whole cluster in one process, on a clock and a network of dice"},
 #endif
+    {"keygen", keygen_main, "print a new key that seals gossip"},
     {"lua", lua_main, "run a Lua program with the layer `mycorrizal`"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "host/join.h"
+#include "host/keys.h"
 #include "host/lua_path.h"
 
 #define LEAVE_MS   10000
@@ -144,6 +145,9 @@ static int open_sockets(struct myco *node, struct myco_addr *bound, struct myco_
 
 static int open_core(struct myco *node, const struct myco_addr *bound, struct myco_err *err)
 {
+    struct myco_keys keys = {0};
+    int rc = node->key ? myco_keys_read(node->key, &node->log, &keys, err) : 0;
+    if (rc) return rc;
     struct myco_core_options options = {.env = myco_uv_env(node->env),
         .disk = node->disk,
         .store = node->backing.object,
@@ -158,9 +162,12 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
     if (node->policies) options.policy = myco_policies_port(node->policies);
     node->store_object = node->backing.object; /* lent to Lua, which is closed before the core */
     node->backing.object = NULL; /* the core's now */
-    int rc = myco_core_open(&options, &node->identity,
+    options.keys = keys.keys;
+    options.key_count = keys.count;
+    rc = myco_core_open(&options, &node->identity,
         &(struct myco_core_events){.on_ready = on_ready, .on_failed = on_failed, .data = node},
         &node->core, err);
+    myco_seal_wipe(&keys, sizeof keys);
     if (rc) return myco_err_wrap(err, "data %s", node->data);
     struct myco_net_options net = {.loop = node->loop,
         .listen = *bound,
@@ -253,7 +260,8 @@ static int open_all(struct myco *node, struct myco_err *err)
 static void free_node(struct myco *node)
 {
     char *strings[] = {node->name, node->cluster, node->listen, node->advertise, node->admin,
-        node->join, node->data, node->store, node->labels, node->tls, node->lua_path, node->config};
+        node->join, node->data, node->store, node->labels, node->tls, node->key, node->lua_path,
+        node->config};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) myco_free(strings[i]);
     node_join_free(node);
     for (struct node_function *function = node->functions, *next; function; function = next) {
@@ -428,6 +436,7 @@ static struct myco *make(const struct myco_options *given, struct myco_err *err)
     node->store = copy(options.store);
     node->labels = copy(options.labels);
     node->tls = copy(options.tls);
+    node->key = copy(options.key);
     node->lua_path = copy(options.lua_path);
     node->config = copy(options.config);
     node->data = copy(options.data);

@@ -49,7 +49,7 @@ struct node_function {
 struct myco {
     /* as given; strings are ours */
     struct myco_options options;
-    char *name, *cluster, *listen, *advertise, *admin, *join, *data, *store, *labels, *tls,
+    char *name, *cluster, *listen, *advertise, *admin, *join, *data, *store, *labels, *tls, *key,
         *lua_path, *config;
     char listen_text[MYCO_ADDR_TEXT_MAX], admin_text[MYCO_ADDR_TEXT_MAX], socket_path[108];
 

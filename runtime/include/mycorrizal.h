@@ -153,11 +153,12 @@ struct myco_options {
     const char *config;  /* Lua source of declarations (septa, policies, modules); NULL: none */
     unsigned no_lua;     /* 1: neither Lua nor pulse; policies are the built-in defaults, in C */
     unsigned events_max; /* events kept for myco_follow(); 0: 4,096 */
+    const char *key;     /* file of keys that seal gossip, the first one seals; NULL: not sealed */
 };
 #define MYCO_OPTIONS_INIT                                                                          \
     {                                                                                              \
         sizeof(struct myco_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,   \
-            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0, 0                                            \
+            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0, 0, NULL                                      \
     }
 
 /* Starts a node on a loop thread of its own, and returns once its addresses are bound and its data

@@ -18,6 +18,7 @@
 #define FORM_MS_MAX   120000 /* then it did not form */
 #define SETTLE_MS     20000  /* until what is left of the news has been told */
 #define SEEDS         3      /* addresses that each node is given to join */
+#define FOUNDERS      5      /* started with --expect */
 #define GOAL_BYTES_PS 10000  /* sent by the median node, idle */
 #define GOAL_BACK_MS  10000  /* after all were killed */
 #define GOAL_FROM     256    /* the goal for bytes is for clusters of this size and more */
@@ -35,7 +36,7 @@ struct scale {
     struct myco_sim *sim;
     struct scale_node *nodes;
     unsigned count, ready_count;
-    char trouble[256];
+    char trouble[512];
 };
 
 struct spread {
@@ -76,15 +77,18 @@ static int open_node(struct scale_node *node, struct myco_err *err)
     struct scale *scale = node->scale;
     struct myco_env *env = myco_sim_env(scale->sim, node->host);
     struct myco_disk *disk = myco_sim_disk(scale->sim, node->host);
-    char name[16];
+    char name[20];
     snprintf(name, sizeof name, "n%u", node->host + 1);
     int rc = myco_identity_load(disk, env, "scale", &node->identity, err);
     if (rc) return rc;
+    /* Of many fresh nodes that all may found a cluster, two groups that do not know each other yet
+     * might: so some found it, and all others join only. */
+    unsigned founders = scale->count < FOUNDERS ? scale->count : FOUNDERS;
     struct myco_core_options options = {.env = env,
         .disk = disk,
         .name = name,
         .cluster = "scale",
-        .expect = scale->count < 5 ? scale->count : 5};
+        .expect = node->host < FOUNDERS ? founders : 0};
     struct myco_core_events events = {.on_ready = on_ready, .on_failed = on_failed, .data = node};
     return myco_core_open(&options, &node->identity, &events, &node->core, err);
 }
@@ -309,6 +313,24 @@ static void print_text(const struct scale *scale, const struct spread *links,
     fflush(stdout);
 }
 
+/* What is missing, when it is. */
+static void complain(const struct scale *scale)
+{
+    unsigned members = 0, knowing = 0;
+    if (scale->trouble[0]) fprintf(stderr, "scale: %s\n", scale->trouble);
+    for (unsigned i = 0; i < scale->count; i++) {
+        bool member = is_member(&scale->nodes[i]);
+        members += member;
+        knowing += member && knows_all(&scale->nodes[i]);
+    }
+    if (knowing == scale->count) return;
+    fprintf(stderr,
+        "scale: after %llu ms, of %u nodes %u are ready, %u members that know a leader, and %u "
+        "know all others\n",
+        (unsigned long long)myco_sim_now_ms(scale->sim), scale->count, scale->ready_count, members,
+        knowing);
+}
+
 /* ── the run ── */
 
 static bool judge(const struct scale *scale, const struct idle *idle, const struct times *back)
@@ -370,10 +392,7 @@ int sim_scale(const struct sim_options *options)
     for (unsigned i = 0; i < scale.count; i++)
         scale.nodes[i] = (struct scale_node){.scale = &scale, .host = i};
     bool good = run(&scale);
-    if (scale.trouble[0]) fprintf(stderr, "scale: %s\n", scale.trouble);
-    if (!good && !scale.trouble[0] && scale.ready_count < scale.count)
-        fprintf(stderr, "scale: %u of %u nodes are ready after %llu ms\n", scale.ready_count,
-            scale.count, (unsigned long long)myco_sim_now_ms(scale.sim));
+    complain(&scale);
     if (options->trace) myco_sim_trace_print(scale.sim, stderr);
     myco_sim_free(scale.sim);
     myco_free(scale.nodes);

@@ -56,7 +56,15 @@
     X(EVENTS_CLUSTER, "mycorrizal_events_cluster_total", COUNTER,                                  \
         "events of septa, policies, features, keys")                                               \
     X(LUA_ERRORS, "mycorrizal_lua_errors_total", COUNTER, "errors raised in Lua tasks")            \
-    X(POLICY_REFUSED, "mycorrizal_policy_refused_total", COUNTER, "policy answers refused")
+    X(POLICY_REFUSED, "mycorrizal_policy_refused_total", COUNTER, "policy answers refused")        \
+    X(PEERS_OVER_HUBS, "mycorrizal_peers_over_hubs", GAUGE, "peers reached over hubs")             \
+    X(RELAYED_MESSAGES, "mycorrizal_relayed_messages_total", COUNTER,                              \
+        "messages of others passed on")                                                            \
+    X(RELAYED_BYTES, "mycorrizal_relayed_bytes_total", COUNTER, "bytes of others passed on")       \
+    X(RELAY_DROPPED, "mycorrizal_relay_dropped_total", COUNTER,                                    \
+        "relayed messages that had no way on; their senders are told")                             \
+    X(ROUTE_RESETS, "mycorrizal_route_resets_total", COUNTER,                                      \
+        "sessions over hubs that broke and began anew")
 
 enum myco_metric {
 #define X(symbol, name, kind, help) MYCO_METRIC_##symbol,

@@ -151,6 +151,57 @@ static void check_persistence(lua_State *L, int world, int answer)
     check_range(L, answer, "retain_ms", 0, 3650 * DAY_MS);
 }
 
+/* The list `field` of the answer names a member by its number for each member; where it may, by 0
+ * none. */
+static void check_numbers(
+    lua_State *L, int answer, const char *field, lua_Integer members, lua_Integer least)
+{
+    lua_getfield(L, answer, field);
+    if ((lua_Integer)list_size(L, field) != members)
+        luaL_error(
+            L, "%s has %d items for %d members", field, (int)lua_rawlen(L, -1), (int)members);
+    for (lua_Integer i = 1; i <= members; i++) {
+        int is_integer;
+        lua_geti(L, -1, i);
+        lua_Integer number = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer || number < least || number > members)
+            luaL_error(L, "%s: item %d is not the number of a member", field, (int)i);
+        lua_pop(L, 1);
+    }
+}
+
+/* Every hub is its own hub, and who stands by is not the hub itself. */
+static void check_stars(lua_State *L, int answer, lua_Integer members)
+{
+    lua_getfield(L, answer, "hubs");
+    lua_getfield(L, answer, "standbys");
+    for (lua_Integer i = 1; i <= members; i++) {
+        lua_geti(L, -2, i);
+        lua_Integer hub = lua_tointeger(L, -1);
+        lua_geti(L, -3, hub);
+        lua_geti(L, -3, i);
+        if (lua_tointeger(L, -2) != hub)
+            luaL_error(L, "member %d is to be the hub of %d, but has another hub itself", (int)hub,
+                (int)i);
+        if (lua_tointeger(L, -1) == hub)
+            luaL_error(L, "member %d is both the hub of %d and who stands by", (int)hub, (int)i);
+        lua_pop(L, 3);
+    }
+}
+
+static void check_topology(lua_State *L, int world, int answer)
+{
+    lua_Integer members = (lua_Integer)push_ids(L, world, "members");
+    if (!lua_istable(L, answer))
+        luaL_error(L, "the answer is a %s, not {hubs, standbys} or {mesh = true}",
+            luaL_typename(L, answer));
+    lua_getfield(L, answer, "mesh");
+    if (lua_toboolean(L, -1)) return;
+    check_numbers(L, answer, "hubs", members, 1);
+    check_numbers(L, answer, "standbys", members, 0);
+    check_stars(L, answer, members);
+}
+
 typedef void (*check_cb)(lua_State *L, int world, int answer);
 
 static const check_cb checks[MYCO_POLICY_KIND_COUNT] = {
@@ -158,6 +209,7 @@ static const check_cb checks[MYCO_POLICY_KIND_COUNT] = {
     [MYCO_POLICY_ELECTION] = check_election,
     [MYCO_POLICY_VOTERS] = check_voters,
     [MYCO_POLICY_PERSISTENCE] = check_persistence,
+    [MYCO_POLICY_TOPOLOGY] = check_topology,
 };
 
 bool myco__answer_known(int kind)

@@ -23,6 +23,7 @@ static const struct {
     {MYCO_POLICY_ELECTION, "spread"},
     {MYCO_POLICY_VOTERS, "odd"},
     {MYCO_POLICY_PERSISTENCE, "steady"},
+    {MYCO_POLICY_TOPOLOGY, "mesh"},
 };
 
 struct policy {

@@ -55,9 +55,12 @@ struct myco_policy_port {
  * candidates = {{id, name, labels, leads = n}, …} sorted by id, holder = "id" or nil, leaderships =
  * {nodosum = "id", …}}                                          → "id" (the present holder: stay)
  * voters     {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …}, voters_max
- * = 5, standbys_max = 27} → {voters = {"id", …}, standbys = {"id", …}} persistence {septum =
- * "carts", kind = "durable", level = "disk", hyphae = 64}           → {every_ms = 5000,
- * snapshot_segments = 16, retain_ms = 600000}
+ * = 5, standbys_max = 27} → {voters = {"id", …}, standbys = {"id", …}} topology {members = {{id,
+ * name, labels}, …} sorted by id} → {hubs = {1, 1, 3, …}, standbys = {2, 2, 0, …}}: for each
+ * member, by its place in the list, the number of its hub (its own: it is one) and of the hub that
+ * stands by (0: none); or {mesh = true}. Each node asks for itself, so nothing but the members goes
+ * in. persistence {septum = "carts", kind = "durable", level = "disk", hyphae = 64}           →
+ * {every_ms = 5000, snapshot_segments = 16, retain_ms = 600000}
  */
 
 #endif

@@ -221,6 +221,18 @@ static void run_patience(struct sim_event *event)
 
 enum { ACCEPTED, IGNORED = 1000 };
 
+/* The link to one that dials; when there is none, the host may make one. */
+static struct sim_link *link_for(struct sim_host *host, uint64_t peer)
+{
+    struct sim_transport *transport = &host->transport;
+    struct sim_link *link = myco__sim_link(host, peer);
+    if ((link != NULL && link->linked) || transport->events.on_dialled == NULL) return link;
+    myco__sim_enter(host);
+    transport->events.on_dialled(peer, transport->events.data);
+    myco__sim_leave(host);
+    return myco__sim_link(host, peer);
+}
+
 /* What the machine at the other end makes of a SYN: accepted, a reason + 1, or silence. */
 static unsigned judge_syn(
     struct sim_host *host, struct sim_host *dialler, uint64_t wanted, uint64_t number)
@@ -229,7 +241,7 @@ static unsigned judge_syn(
     if (!host->powered || host->paused) return IGNORED;
     if (!host->up || !transport->attached) return MYCO_DOWN_REFUSED + 1;
     if (transport->id != wanted) return MYCO_DOWN_DISPLACED + 1;
-    struct sim_link *link = myco__sim_link(host, dialler->transport.id);
+    struct sim_link *link = link_for(host, dialler->transport.id);
     if (link == NULL || !link->linked) return MYCO_DOWN_CLOSED + 1;
     if (link->up) lose(link, MYCO_DOWN_RESET); /* the other end has a new life: this one is over */
     link = myco__sim_link(host, dialler->transport.id);

@@ -35,6 +35,9 @@ struct myco_transport_events {
     void (*on_message)(uint64_t peer, uint8_t type, struct myco_slice payload, void *data);
     /* A lane that had refused with EFULL takes messages again. */
     void (*on_drain)(uint64_t peer, enum myco_lane lane, void *data);
+    /* A node that is not linked here dialled, and would be our peer if we linked it (in here, or
+     * later; it tries again). May be NULL. */
+    void (*on_dialled)(uint64_t peer, void *data);
     void *data;
 };
 

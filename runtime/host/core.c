@@ -195,7 +195,6 @@ static void lose_peer(struct myco_core *core, uint64_t peer)
 {
     if (!core_is_up(core, peer)) return;
     myco_free(myco_map_del(&core->up, peer));
-    MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
     myco_rlog_tail_peer_down(core->log, peer);
     myco_bus_peer_down(core->bus, peer);
     core_hyphae_peer_down(core, peer);
@@ -224,6 +223,7 @@ static void on_member(const struct myco_member *now, const struct myco_member *w
         core->env->metrics, MEMBERS_ALIVE, myco_swim_count(core->swim, MYCO_MEMBER_ALIVE));
     hint_leader(core);
     if (core->council) myco_council_poke(core->council);
+    core_topology_changed(core);
     core_refresh_soon(core);
 }
 
@@ -248,7 +248,6 @@ static void on_up(uint64_t peer, uint64_t generation, uint64_t features, void *d
     struct core_peer *slot = myco_map_get(&core->up, peer);
     if (!slot) myco_map_put(&core->up, peer, slot = myco_alloc(sizeof *slot));
     *slot = (struct core_peer){generation, features};
-    MYCO_METRIC_SET(core->env->metrics, PEERS_CONNECTED, core->up.count);
     myco_bus_peer_up(core->bus, peer);
     core_hyphae_peer_up(core, peer, generation);
     myco_swim_connected(core->swim, peer, generation);
@@ -300,7 +299,7 @@ static void on_drain(uint64_t peer, enum myco_lane lane, void *data)
 
 struct myco_transport_events myco_core_transport_events(struct myco_core *core)
 {
-    return (struct myco_transport_events){on_up, on_down, on_message, on_drain, core};
+    return myco_route_events(core->route);
 }
 
 static void on_datagram(const struct myco_addr *from, struct myco_slice bytes, void *data)
@@ -365,6 +364,7 @@ static void joined(const struct myco_result *result, void *data)
     }
     if (result->status) return; /* asked again */
     core->joined = true;
+    core_topology_changed(core);
     core_hyphae_sync_all(core);
     static const char *const subsystems[] = {"mycel", "cytoplasm"};
     for (int i = 0; i < 2; i++) {
@@ -572,6 +572,12 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     core->lease = myco_lease_new(core->env, identity->id,
         &(struct myco_lease_events){send_lease, lease_lost, lease_gained, core});
     core->bus = myco_bus_new(core->env, identity->id, &(struct myco_bus_events){send_bus, core});
+    struct myco_transport_events transport = {.on_up = on_up,
+        .on_down = on_down,
+        .on_message = on_message,
+        .on_drain = on_drain,
+        .data = core};
+    core_topology_open(core, &transport);
     core->persist = core_persist_new(core);
     myco_timer_init(&core->tick, core->env, tick, core);
     myco_timer_init(&core->retry, core->env, core_ops_retry, core);
@@ -611,7 +617,8 @@ static void start_bootstrap(struct myco_core *core)
 void myco_core_start(
     struct myco_core *core, struct myco_transport *transport, const struct myco_addr *addr)
 {
-    core->transport = transport;
+    myco_route_start(core->route, transport);
+    core->transport = myco_route_transport(core->route);
     core->addr = *addr;
     struct myco_swim_options swim = {.cluster = core->identity.cluster,
         .id = core->identity.id,
@@ -645,6 +652,7 @@ void myco_core_start(
     myco_timer_start(&core->retry, RETRY_MS, RETRY_MS);
     myco_timer_start(&core->joining, 1, 20);
     tell_meta(core);
+    core_topology_changed(core); /* what the log says may be known already */
     core_refresh_soon(core);
 }
 
@@ -675,6 +683,7 @@ void myco_core_free(struct myco_core *core)
     myco_bus_free(core->bus);
     if (core->swim) myco_swim_free(core->swim);
     core_gossip_close(core);
+    core_topology_close(core);
     myco_state_free(core->state);
     core_home_close(core);
     myco_domain_free(core->domain);

@@ -41,6 +41,7 @@ struct myco_core_options {
     struct myco_object *store;      /* NULL: none; taken: the core closes it */
     struct myco_policy_port policy; /* ask NULL: the built-in rules */
     const char *name, *cluster, *labels;
+    bool voters_apart; /* for tests: voters are linked like all others, as the topology says */
     uint32_t expect;
     uint32_t lease_ms, timeout_ms, value_size_max;
     const struct myco_seal_key *keys; /* of gossip, the first one seals; copied */

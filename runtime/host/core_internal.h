@@ -8,6 +8,7 @@
 #include "host/core.h"
 #include "host/core_chronicle.h"
 #include "object/chain.h"
+#include "route/route.h"
 #include "wire/message.h"
 
 /* A copy of a hypha on this node. */
@@ -73,7 +74,9 @@ struct myco_core {
     struct myco_core_events events;
     struct myco_identity identity;
     struct myco_env *env;
-    struct myco_transport *transport;
+    struct myco_transport *transport; /* the route's */
+    struct myco_route *route;
+    struct core_topology *topology;
     struct myco_addr addr;
     char name[MYCO_NAME_SIZE_MAX + 1], cluster[MYCO_NAME_SIZE_MAX + 1], labels[MYCO_LABELS_MAX + 1];
 
@@ -136,6 +139,11 @@ bool core_is_up(struct myco_core *core, uint64_t node);
 bool core_peer_has(struct myco_core *core, uint64_t node, enum myco_feature feature);
 /* As it said when it joined, or in its handshake. */
 uint64_t core_member_features(struct myco_core *core, const struct myco_member_record *member);
+
+/* core_topology.c: who is linked with whom */
+void core_topology_open(struct myco_core *core, const struct myco_transport_events *events);
+void core_topology_close(struct myco_core *core);
+void core_topology_changed(struct myco_core *core); /* members, voters, labels or the policy */
 
 /* core_state.c: what the log says */
 struct myco_state_events core_state_events(struct myco_core *core);

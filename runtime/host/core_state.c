@@ -86,6 +86,7 @@ static void changed(void *data)
     if (!core->swim) return; /* while opening */
     witness_log(core);
     myco_commands_leader_changed(core->commands);
+    core_topology_changed(core);
     if (core->council) myco_council_poke(core->council);
     core_refresh_soon(core);
 }
@@ -132,6 +133,7 @@ static void on_cluster(void *data)
 static void on_member(uint64_t id, void *data)
 {
     (void)id;
+    core_topology_changed(data);
     core_refresh_soon(data);
 }
 
@@ -173,6 +175,7 @@ static void on_policy(int kind, const struct myco_policy_version *version, void 
                 "kind=%s reason=\"%s\"", myco_policy_kind_name(kind), err.message);
     }
     if (kind == MYCO_POLICY_PERSISTENCE) core_persist_changed(core);
+    if (kind == MYCO_POLICY_TOPOLOGY) core_topology_changed(core);
     if (core->council) myco_council_poke(core->council);
 }
 
@@ -180,6 +183,7 @@ static void on_features(uint64_t active, void *data)
 {
     struct myco_core *core = data;
     witness_features(core, active);
+    core_topology_changed(core);
     core_refresh_soon(core);
 }
 

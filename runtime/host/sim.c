@@ -31,7 +31,7 @@ static int usage(FILE *file)
     fputs("usage: mycorrizal sim [--seed S] [--seeds N] [--nodes N] [--seconds T] [--no-faults]\n"
           "                      [--disk-faults] [--no-store] [--no-restore] [--no-lua] [--twice]\n"
           "                      [--trace] [--quiet] [--file FILE] [--failover] [--kills N]\n"
-          "                      [--scale]\n\n"
+          "                      [--scale] [--topology NAME]\n\n"
           "Runs a cluster of whole nodes in virtual time on a network and disks that fail, and "
           "checks that nothing\n"
           "acknowledged is lost, no two nodes hold the same at once, and every history is "
@@ -46,6 +46,8 @@ static int usage(FILE *file)
           "  --no-store     without an object store\n"
           "  --no-restore   the nodes do not lose everything at the end\n"
           "  --no-lua       the built-in rules instead of the Lua policies\n"
+          "  --topology NAME  a topology policy, in force from the beginning; with odd seeds it\n"
+          "                 places voters, too\n"
           "  --twice        each seed twice; the traces must be equal\n"
           "  --trace        print the end of the trace also when all is well\n"
           "  --quiet        one line for each seed\n"
@@ -106,6 +108,8 @@ static bool parse(struct command *command, int argc, char **argv)
         if (i + 1 == argc) return false;
         if (strcmp(argv[i], "--file") == 0)
             command->file = argv[++i];
+        else if (strcmp(argv[i], "--topology") == 0)
+            command->options.topology = argv[++i];
         else if (myco_text_u64(argv[i + 1], &number, NULL) ||
                  !parse_number(command, argv[i], number))
             return false;

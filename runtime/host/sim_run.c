@@ -117,6 +117,7 @@ static int open_core(struct sim_node *node, struct myco_err *err)
         .cluster = "sim",
         .lease_ms = world->options.lease_ms,
         .features_masked = node->older ? ~UINT64_C(0) : 0,
+        .voters_apart = world->options.topology && world->options.seed % 2,
         .expect = world->options.nodes < 5 ? world->options.nodes : 5};
     if (node->policies) options.policy = myco_policies_port(node->policies);
     struct myco_core_events events = {.on_failed = on_failed, .on_trace = on_trace, .data = node};
@@ -343,6 +344,7 @@ static void run(struct sim_world *world)
 {
     myco_sim_at(world->sim, CHECK_NS, check, world);
     if (!sim_form(world)) return;
+    if (world->options.topology && !sim_topology_apply(world, world->options.topology)) return;
     sim_clients_start(world);
     sim_cache_start(world);
     sim_events_start(world);
@@ -386,6 +388,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
         sim_clients_report(world, stdout);
         sim_events_report(world, stdout);
         sim_fence_report(world, stdout);
+        sim_topology_report(world, stdout);
         sim_disks_report(world, stdout);
     }
     sim_world_free(world);

@@ -46,6 +46,7 @@ struct sim_options {
     unsigned lease_ms; /* 0: the default */
     bool faults, disk_faults, restore, trace, store, quiet;
     const char *lua_path; /* for policies; NULL: the built-in rules */
+    const char *topology; /* the policy that is applied once the cluster formed; NULL: none */
 };
 
 struct sim_world {
@@ -79,6 +80,10 @@ struct sim_world *sim_world_new(const struct sim_options *options);
 void sim_world_free(struct sim_world *world);
 bool sim_form(struct sim_world *world); /* starts all nodes; they are a cluster that serves */
 void sim_node_restart(struct sim_node *node, uint64_t after_ms); /* not from inside of it */
+
+/* sim_topology.c: applies the shipped policy NAME, awaits that it is in force */
+bool sim_topology_apply(struct sim_world *world, const char *name);
+void sim_topology_report(struct sim_world *world, FILE *file);
 
 /* sim_failover.c */
 int sim_failover(const struct sim_options *options);

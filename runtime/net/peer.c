@@ -267,7 +267,10 @@ static void on_hello(struct myco__conn *conn, struct myco_slice payload)
     conn->session = hello.session;
     myco_text_copy(conn->name, sizeof conn->name, hello.name);
     myco__conn_set_state(conn, MYCO__CONN_WAITING);
-    myco__conn_consider(conn);
+    const struct myco_transport_events *events = &conn->net->events;
+    if (events->on_dialled != NULL && myco__peer_get(conn->net, conn->id) == NULL)
+        events->on_dialled(conn->id, events->data);
+    if (!myco__conn_over(conn)) myco__conn_consider(conn);
 }
 
 static bool on_ready(struct myco__conn *conn, struct myco_slice payload)

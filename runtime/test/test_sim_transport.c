@@ -65,7 +65,11 @@ static void on_drain(uint64_t peer, enum myco_lane lane, void *data)
 static void on_start(struct myco_sim *sim, unsigned host, void *data)
 {
     (void)data;
-    struct myco_transport_events events = {on_up, on_down, on_message, on_drain, &sides[host]};
+    struct myco_transport_events events = {.on_up = on_up,
+        .on_down = on_down,
+        .on_message = on_message,
+        .on_drain = on_drain,
+        .data = &sides[host]};
     sides[host].sim = sim;
     myco_sim_attach(sim, host, 100 + host, ++generations[host], 40 + host, &events);
 }

@@ -110,7 +110,8 @@ static void on_start(struct myco_sim *sim, unsigned host, void *data)
     struct myco_disk *disk = myco_sim_disk(sim, host);
     if (disk->ops->open(disk, "log", MYCO_DISK_CREATE, &core->file, NULL) != 0) bail_out("open");
     disk->ops->size(core->file, &core->offset);
-    struct myco_transport_events events = {on_up, on_down, on_message, NULL, core};
+    struct myco_transport_events events = {
+        .on_up = on_up, .on_down = on_down, .on_message = on_message, .data = core};
     myco_sim_attach(sim, host, host + 1, ++world->generation[host], 0, &events);
     myco_timer_init(&core->timer, core->env, on_timer, core);
     myco_timer_start(&core->timer, 1 + myco_random_below(core->env, 5), 7);

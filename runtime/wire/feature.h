@@ -24,7 +24,7 @@
 #define MYCO_FEATURES(X)                                                                           \
     X(FEATURES, 0, 1, "features", "features are agreed on, and kept in snapshots (format 2)")      \
     X(TAIL, 1, 1, "tail", "nodes outside of the consensus group tail the log from a neighbour")    \
-    X(RELAY, 2, 0, "relay", "messages travel over hubs")                                           \
+    X(RELAY, 2, 1, "relay", "messages travel over hubs")                                           \
     X(FENCES, 3, 1, "fences", "septa and topics refuse older epochs")                              \
     X(LOCKS, 4, 0, "locks", "locks in the replicated state")                                       \
     X(KEYRING, 5, 0, "keyring", "keys of gossip, and their change")                                \

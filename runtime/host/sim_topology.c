@@ -1,0 +1,95 @@
+/* A topology for the simulated cluster: one of the policies that are shipped, applied through the
+ * log as an operator would. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "host/sim_world.h"
+
+#define APPLY_MS_MAX 10000
+
+struct apply {
+    struct sim_world *world;
+    const char *name;
+    struct myco_buf source;
+    bool under_way;
+};
+
+static bool read_source(struct apply *apply)
+{
+    struct sim_world *world = apply->world;
+    char path[512], bytes[4096];
+    if (!world->options.lua_path) {
+        sim_violated(world, "--topology needs the Lua policies");
+        return false;
+    }
+    snprintf(path, sizeof path, "%s/topology/%s.lua", world->options.lua_path, apply->name);
+    FILE *file = fopen(path, "rbe");
+    if (!file) {
+        sim_violated(world, "no policy %s", path);
+        return false;
+    }
+    for (size_t size; (size = fread(bytes, 1, sizeof bytes, file)) > 0;)
+        myco_buf_bytes(&apply->source, bytes, size);
+    fclose(file);
+    return true;
+}
+
+static bool in_force(void *data)
+{
+    struct apply *apply = data;
+    struct sim_world *world = apply->world;
+    struct myco_core *leader = sim_leader(world);
+    if (world->violation[0]) return true;
+    for (unsigned i = 0; i < world->options.nodes; i++) {
+        struct myco_route_stats stats;
+        if (!world->nodes[i].core) return false;
+        myco_route_stats(world->nodes[i].core->route, &stats);
+        if (stats.mesh || stats.links + stats.sessions < world->options.nodes - 1) break;
+        if (i + 1 == world->options.nodes) return true;
+    }
+    if (!leader || apply->under_way ||
+        !myco_state_feature(leader->state, MYCO_FEATURE_RELAY)) /* not all have joined yet */
+        return false;
+    apply->under_way = true;
+    struct myco_buf body = {0};
+    myco_command_policy(&body, MYCO_POLICY_TOPOLOGY, apply->name, myco_buf_as_slice(&apply->source),
+        "sim", myco_sim_now_ms(world->sim));
+    myco_core_submit(leader, MYCO_COMMAND_POLICY, &body, APPLY_MS_MAX, NULL, NULL);
+    return false;
+}
+
+bool sim_topology_apply(struct sim_world *world, const char *name)
+{
+    struct apply apply = {.world = world, .name = name};
+    if (read_source(&apply) && !myco_sim_run_until(world->sim, in_force, &apply, APPLY_MS_MAX))
+        sim_violated(world, "the topology %s did not come into force", name);
+    myco_buf_free(&apply.source);
+    return !world->violation[0];
+}
+
+void sim_topology_report(struct sim_world *world, FILE *file)
+{
+    uint32_t links = 0, sessions = 0, hubs = 0;
+    uint64_t relayed = 0, bytes = 0, resets = 0, dropped = 0;
+    if (!world->options.topology) return;
+    for (unsigned i = 0; i < world->options.nodes; i++) {
+        struct myco_route_stats stats;
+        if (!world->nodes[i].core) continue;
+        myco_route_stats(world->nodes[i].core->route, &stats);
+        links += stats.links;
+        sessions += stats.sessions;
+        hubs += stats.place.id && stats.place.hub == stats.place.id;
+        relayed += stats.relayed_messages;
+        bytes += stats.relayed_bytes;
+        resets += stats.resets;
+        for (int why = 0; why < MYCO_ROUTE_DROP_COUNT; why++) dropped += stats.dropped[why];
+    }
+    fprintf(file,
+        "  %u hubs, %u connections, %u pairs over hubs; since the last start %llu messages passed "
+        "on "
+        "(%llu bytes), %llu dropped and told so, %llu sessions began anew\n",
+        hubs, links / 2, sessions / 2, (unsigned long long)relayed, (unsigned long long)bytes,
+        (unsigned long long)dropped, (unsigned long long)resets);
+}

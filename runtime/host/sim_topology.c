@@ -36,22 +36,27 @@ static bool read_source(struct apply *apply)
     return true;
 }
 
+static bool placed(struct sim_world *world)
+{
+    for (unsigned i = 0; i < world->options.nodes; i++) {
+        struct myco_route_stats stats;
+        if (!world->nodes[i].core) return false;
+        myco_route_stats(world->nodes[i].core->route, &stats);
+        if (stats.mesh || stats.links + stats.sessions + 1 < world->options.nodes) return false;
+    }
+    return true;
+}
+
+/* With older nodes among them it is agreed on now, and in force once all understand it. */
 static bool in_force(void *data)
 {
     struct apply *apply = data;
     struct sim_world *world = apply->world;
     struct myco_core *leader = sim_leader(world);
     if (world->violation[0]) return true;
-    for (unsigned i = 0; i < world->options.nodes; i++) {
-        struct myco_route_stats stats;
-        if (!world->nodes[i].core) return false;
-        myco_route_stats(world->nodes[i].core->route, &stats);
-        if (stats.mesh || stats.links + stats.sessions < world->options.nodes - 1) break;
-        if (i + 1 == world->options.nodes) return true;
-    }
-    if (!leader || apply->under_way ||
-        !myco_state_feature(leader->state, MYCO_FEATURE_RELAY)) /* not all have joined yet */
-        return false;
+    if (leader && myco_state_policy(leader->state, MYCO_POLICY_TOPOLOGY))
+        return placed(world) || !myco_state_feature(leader->state, MYCO_FEATURE_RELAY);
+    if (!leader || apply->under_way) return false;
     apply->under_way = true;
     struct myco_buf body = {0};
     myco_command_policy(&body, MYCO_POLICY_TOPOLOGY, apply->name, myco_buf_as_slice(&apply->source),

@@ -33,6 +33,11 @@
     X(RAFT_COMMIT, "mycorrizal_consensus_commit_index", GAUGE, "commit index")                     \
     X(LEASE_LOST, "mycorrizal_lease_lost_total", COUNTER,                                          \
         "leases that ran out while we held something")                                             \
+    X(LOOP_LAG_P99, "mycorrizal_loop_lag_p99_ms", GAUGE,                                           \
+        "how late the loop was, p99 of the last 10 s")                                             \
+    X(LOOP_LAG_MAX, "mycorrizal_loop_lag_max_ms", GAUGE,                                           \
+        "how late the loop was at most, in the last 10 s")                                         \
+    X(SLOW, "mycorrizal_slow", GAUGE, "1: the loop is late, and others lead instead")              \
     X(KEYS, "mycorrizal_keys", GAUGE, "keys this node is primary of")                              \
     X(GETS, "mycorrizal_gets_total", COUNTER, "gets served as primary")                            \
     X(PUTS, "mycorrizal_puts_total", COUNTER, "puts and deletes served as primary")                \

@@ -53,7 +53,7 @@ static void write_extra(struct myco_buf *out, uint8_t what, struct myco_slice by
 
 void myco_node_meta_write(const struct myco_node_meta *meta, struct myco_buf *out)
 {
-    myco_buf_u8(out, (uint8_t)(meta->fresh | meta->leads << 1));
+    myco_buf_u8(out, (uint8_t)(meta->fresh | meta->leads << 1 | meta->slow << 2));
     myco_buf_u32(out, meta->expect);
     myco_buf_u64(out, meta->term);
     myco_buf_u64(out, meta->cluster);
@@ -65,8 +65,10 @@ bool myco_node_meta_read(const struct myco_member *member, struct myco_node_meta
 {
     struct myco_reader in = myco_reader(member->meta, member->meta_size);
     uint8_t flags = myco_read_u8(&in);
-    *meta = (struct myco_node_meta){
-        .fresh = flags & 1, .leads = flags >> 1 & 1, .expect = myco_read_u32(&in)};
+    *meta = (struct myco_node_meta){.fresh = flags & 1,
+        .leads = flags >> 1 & 1,
+        .slow = flags >> 2 & 1,
+        .expect = myco_read_u32(&in)};
     meta->term = myco_read_u64(&in);
     meta->cluster = myco_read_u64(&in);
     bool ok = !in.bad;

@@ -19,6 +19,7 @@
 struct myco_node_meta {
     bool fresh; /* in no cluster yet */
     bool leads; /* the consensus leader, of `term` */
+    bool slow;  /* its loop is late: others shall lead */
     uint32_t expect;
     uint64_t term;
     uint64_t cluster;                 /* 0: none yet */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "consensus/bootstrap.h"
 
 #define ROUND_MS 50
 #define OUTSTANDING_MS                                                                             \
@@ -145,8 +146,17 @@ void myco__council_shun(struct myco_council *council, uint64_t id)
     if (holder) holder->shunned_ns = myco_now_ns(council->options.env) + for_ns;
 }
 
+bool myco__council_slow(const struct myco_council *council, uint64_t id)
+{
+    struct myco_node_meta meta;
+    if (id == council->options.self) return council->options.slow && *council->options.slow;
+    const struct myco_member *member = myco_swim_get(council->options.swim, id);
+    return member && myco_node_meta_read(member, &meta) && meta.slow;
+}
+
 bool myco__council_shunned(const struct myco_council *council, uint64_t id)
 {
+    if (myco__council_slow(council, id)) return true;
     const struct myco_council_holder *holder = myco_map_get(&council->holders, id);
     return holder && myco_now_ns(council->options.env) < holder->shunned_ns;
 }

@@ -20,6 +20,7 @@ struct myco_council_options {
     struct myco_lease *lease;
     struct myco_policy_port policy;
     uint64_t self, generation;
+    const bool *slow; /* is our own loop late; NULL: never. Of others gossip says so */
     unsigned unresponsive_ms; /* a live node that renews no lease for so long loses what it holds;
                                  0: 3,000 */
     unsigned forget_ms;       /* a voter that is dead for so long leaves the group; 0: 30,000 */
@@ -62,6 +63,8 @@ bool myco__council_gone(const struct myco_council *council, uint64_t id, uint64_
 /* And nobody doubts it. */
 bool myco__council_lives(const struct myco_council *council, uint64_t id);
 bool myco__council_replaced(const struct myco_council *council, uint64_t id);
+bool myco__council_slow(const struct myco_council *council, uint64_t id); /* its loop is late */
+/* Others are preferred: it is slow, or was given something and stayed silent. */
 bool myco__council_shunned(const struct myco_council *council, uint64_t id);
 void myco__council_shun(struct myco_council *council, uint64_t id);
 /* Takes. */

@@ -81,7 +81,8 @@ static bool eligible(
     const struct myco_council *council, const struct myco_election_record *election, uint64_t id)
 {
     if (!myco__council_present(council, id)) return false;
-    return !myco__council_shunned(council, id) || id == election->holder ||
+    bool stays = id == election->holder && !myco__council_slow(council, id);
+    return !myco__council_shunned(council, id) || stays ||
            count_candidates(council, election, false) == 0;
 }
 
@@ -224,7 +225,8 @@ static uint64_t elections_hash(const struct myco_council *council)
         hash = myco_hash_mix(hash, election->holder);
         for (uint32_t c = 0; c < election->candidate_count; c++)
             if (myco__council_present(council, election->candidates[c]))
-                hash = myco_hash_mix(hash, election->candidates[c]);
+                hash = myco_hash_mix(hash,
+                    election->candidates[c] ^ myco__council_slow(council, election->candidates[c]));
     }
     return hash;
 }

@@ -14,6 +14,8 @@
  * for its own what the entries that it has not seen yet gave to others. */
 enum { RENEW = 1, ROUND, ROUND_OK, GRANT };
 
+#define PAUSE_NS    10000000
+#define GRACE_NS    2000000
 #define WAITING_MAX 4096 /* renewals that wait for a round */
 
 struct renewal {
@@ -29,6 +31,7 @@ struct myco_lease {
 
     /* holder */
     bool holding, valid;
+    bool graced; /* see was_paused() */
     uint64_t serial, deadline_ns;
     uint64_t waiting_deadline_ns, waiting_index; /* a grant that counts once so much is applied */
     uint64_t sent_ns[8]; /* when the renewal of serial n was sent, at n % 8 */
@@ -264,11 +267,23 @@ static void renew(struct myco_lease *lease)
     send(lease, leader, RENEW, lease->serial, 0, 0);
 }
 
+/* This process did not run when the lease ended; a grant that extends it may lie in the socket,
+ * which is read after the timers. It is waited for, once and for a moment: until then the lease is
+ * not valid, and nothing is served. */
+static bool was_paused(struct myco_lease *lease, uint64_t now)
+{
+    bool late = now - lease->deadline_ns > PAUSE_NS;
+    lease->graced = late && !lease->graced;
+    if (lease->graced) myco_timer_start_at(&lease->end, now + GRACE_NS);
+    return lease->graced;
+}
+
 /* Six times in a lease: is it over; every other time: renew (or more often while there is none). */
 static void tick(void *data)
 {
     struct myco_lease *lease = data;
     uint64_t now = myco_now_ns(lease->env);
+    if (lease->valid && now >= lease->deadline_ns && was_paused(lease, now)) return;
     if (lease->valid && now >= lease->deadline_ns) {
         lease->valid = false;
         if (lease->holding) {

@@ -80,6 +80,8 @@ int myco_rlog_assign(struct myco_rlog *log, uint64_t id, enum myco_role role);
  * or an election time-out has passed. ENOTLEADER, EBUSY (already at it), EINVAL (no voter),
  * ENOTFOUND (there is no other voter). */
 int myco_rlog_transfer(struct myco_rlog *log, uint64_t to);
+/* A slow node: it stands for leader only when nobody else does for a second. */
+void myco_rlog_set_patient(struct myco_rlog *log, bool patient);
 /* A voter whose leader is known to be dead need not wait for its election timeout. */
 void myco_rlog_leader_died(struct myco_rlog *log, uint64_t leader);
 uint64_t myco_rlog_leader(const struct myco_rlog *log); /* 0: unknown */

@@ -279,6 +279,8 @@ struct myco_rlog {
     char address[20]; /* libraft wants one: our id in hexadecimal */
     struct myco_timer timer;
     uint64_t now_ms;        /* never goes back */
+    uint64_t due_ms;        /* what `timer` is set to */
+    bool patient, graced;   /* patient: see myco_rlog_set_patient; graced: got time to hear others */
     uint64_t timeout_ms;    /* when libraft last saw a TIMEOUT */
     uint64_t leader_term;   /* the term in which we heard from the leader that libraft names … */
     uint64_t heard_ms;      /* … and when */

@@ -39,7 +39,9 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-#define IDLE_MS 1000 /* between looks of a server whose time-outs mean nothing */
+#define PATIENCE_MS 1000 /* of a slow node, before it stands */
+#define GRACE_MS    5    /* to hear the others, after a pause */
+#define IDLE_MS     1000 /* between looks of a server whose time-outs mean nothing */
 
 /* ── Small questions ────────────────────────────────────────────────────────────────────────── */
 
@@ -353,6 +355,8 @@ static void arm_timer(struct myco_rlog *log)
     if (due_ms < floor_ms) due_ms = floor_ms;
     uint64_t idle_ms = myco_now_ms(log->env) + IDLE_MS;
     if (!may_stand(log) && due_ms < idle_ms) due_ms = idle_ms;
+    if (log->patient && raft_state(&log->raft) == RAFT_FOLLOWER) due_ms += PATIENCE_MS;
+    log->due_ms = due_ms;
     myco_timer_start_at(&log->timer, due_ms * 1000000);
 }
 
@@ -390,10 +394,32 @@ static int vote_for_self(struct myco_rlog *log)
     return code;
 }
 
+/* This process did not run when the timer was due. What the leader sent meanwhile lies in the
+ * socket, which is read after the timers: it is heard first, once. */
+static bool was_paused(struct myco_rlog *log)
+{
+    uint64_t now_ms = myco_now_ms(log->env);
+    bool late = now_ms > log->due_ms + log->election_ms / 4;
+    if (raft_state(&log->raft) != RAFT_FOLLOWER || !late || log->graced) {
+        log->graced = false;
+        return false;
+    }
+    log->graced = true;
+    log->due_ms = now_ms + GRACE_MS;
+    myco_timer_start_at(&log->timer, log->due_ms * 1000000);
+    return true;
+}
+
+void myco_rlog_set_patient(struct myco_rlog *log, bool patient)
+{
+    log->patient = patient;
+}
+
 static void on_timeout(void *data)
 {
     struct myco_rlog *log = data;
     struct raft *raft = &log->raft;
+    if (was_paused(log)) return;
     struct raft_event event = {.type = RAFT_TIMEOUT};
     int code;
     if (!may_stand(log)) {

@@ -156,6 +156,7 @@ static void tell_meta(struct myco_core *core)
     struct myco_node_meta meta = {
         .fresh = myco_rlog_empty(core->log) && !core->joined,
         .leads = myco_rlog_is_leader(core->log),
+        .slow = core->lag.slow,
         .expect = core->options.expect,
         .term = myco_rlog_term(core->log),
         .cluster = core->state->cluster,
@@ -496,8 +497,9 @@ static void tick(void *data)
     MYCO_METRIC_SET(core->env->metrics, RAFT_TERM, myco_rlog_term(core->log));
     MYCO_METRIC_SET(core->env->metrics, RAFT_COMMIT, myco_rlog_commit_index(core->log));
     myco_domain_poll(core->domain);
+    core_lag_tick(core);
     core_hyphae_tick(core);
-    if (!core->leaving) core_hyphae_hand_over(core, false);
+    if (!core->leaving) core_hyphae_hand_over(core, core->lag.slow);
     core_serve_sweep(core);
     core_duties_tick(core);
     leave_step(core);
@@ -512,7 +514,7 @@ static void hand_over(void *data)
     if (core->leaving)
         leave_step(core);
     else
-        core_hyphae_hand_over(core, false);
+        core_hyphae_hand_over(core, core->lag.slow);
 }
 
 static void lease_gained(void *data)
@@ -642,6 +644,7 @@ void myco_core_start(
         .policy = core->options.policy,
         .self = core->identity.id,
         .generation = core->identity.generation,
+        .slow = &core->lag.slow,
         .peer_features = peer_features,
         .data = core};
     core->council = myco_council_new(&council);

@@ -431,7 +431,7 @@ static bool may_inherit(struct myco_core *core, const struct myco_set *set, uint
 {
     const struct myco_member_record *member = myco_state_member(core->state, node);
     return node != core->identity.id && member && !member->left && myco_set_has(set, node, 0) &&
-           core_is_up(core, node);
+           core_is_up(core, node) && (core->leaving || !core_member_slow(core, node));
 }
 
 static uint64_t heir(struct myco_core *core, const struct core_hypha *copy, bool all)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "host/core.h"
 #include "host/core_chronicle.h"
+#include "host/core_lag.h"
 #include "object/chain.h"
 #include "route/route.h"
 #include "wire/message.h"
@@ -114,6 +115,8 @@ struct myco_core {
     struct myco_bus_sub *inbox_sub;
 
     struct myco_map up; /* peer → struct core_peer: those that are up */
+    struct core_lag lag;
+    uint64_t tick_due_ns, transfer_at_ms;
     struct myco_timer tick, retry, joining, hand_over;
     enum { LEAVE_NOT, LEAVE_FLUSH, LEAVE_DEPART, LEAVE_HAND_OVER, LEAVE_GOODBYE } leave_stage;
     uint64_t leader_seen_ms;
@@ -186,6 +189,10 @@ void core_gossip_open(struct myco_core *core);
 void core_gossip_close(struct myco_core *core);
 bool core_gossip_mesh(uint64_t peer, struct myco_slice bytes, void *core);
 void core_gossip_down(struct myco_core *core, uint64_t peer, enum myco_down_reason reason);
+
+/* core_lag.c */
+void core_lag_tick(struct myco_core *core);                   /* of core->tick, each time */
+bool core_member_slow(struct myco_core *core, uint64_t node); /* as it says, or as we know */
 
 /* core_client.c: operations asked here; core_serve.c: operations of primaries here */
 void core_ops_close(struct myco_core *core);

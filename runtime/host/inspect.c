@@ -204,7 +204,7 @@ static void policies(struct myco_core *core, msgpack_packer *pack)
 static void status(struct myco_core *core, msgpack_packer *pack)
 {
     uint64_t leader = myco_commands_leader(core->commands);
-    msgpack_pack_map(pack, 17);
+    msgpack_pack_map(pack, 20);
     myco_pack_key_str(pack, "name", core->name);
     myco_pack_key_str(pack, "cluster", core->cluster);
     myco_pack_str(pack, "id");
@@ -228,6 +228,9 @@ static void status(struct myco_core *core, msgpack_packer *pack)
     myco_pack_key_u64(pack, "primaries", core_hyphae_primary_count(core));
     myco_pack_key_u64(pack, "uptime_ms", myco_now_ms(core->env) - core->started_ms);
     myco_pack_key_str(pack, "version", myco_version());
+    myco_pack_key_u64(pack, "lag_p99_ms", core->lag.p99_ms);
+    myco_pack_key_u64(pack, "lag_max_ms", core->lag.max_ms);
+    myco_pack_key_bool(pack, "slow", core->lag.slow);
 }
 
 static void metrics(struct myco_core *core, msgpack_packer *pack)

@@ -1,0 +1,105 @@
+/* How late this node's loop is, and what follows: what a slow node leads goes to others.
+ *
+ *   late       by more than a quarter of the lease
+ *   slow       more than one tick in a hundred was late in the last 10 s, and at least three
+ *   well again five seconds without a late one
+ *
+ * A slow node says so in gossip. The council then prefers others for elections, and asks it to give
+ * up those that it has; it itself hands over its primaries, and the consensus group, to nodes that
+ * are not slow. Votes and copies stay. When all are slow nothing moves: somebody has to lead. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/core_internal.h"
+
+#define LATE_TICKS_MIN 3
+#define TRANSFER_MS    500 /* between two attempts to give the consensus group away */
+
+static int by_size(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+bool core_lag_sample(struct core_lag *lag, uint64_t now_ms, uint64_t lag_ms, uint32_t limit_ms)
+{
+    uint32_t sorted[MYCO_LAG_SAMPLES], count = 0, late = 0;
+    size_t at = lag->next++ % MYCO_LAG_SAMPLES;
+    lag->samples[at].at_ms = now_ms + 1; /* 0: none */
+    lag->samples[at].lag_ms = lag_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)lag_ms;
+    for (size_t i = 0; i < MYCO_LAG_SAMPLES; i++) {
+        if (!lag->samples[i].at_ms || lag->samples[i].at_ms + MYCO_LAG_WINDOW_MS <= now_ms)
+            continue;
+        sorted[count++] = lag->samples[i].lag_ms;
+        late += lag->samples[i].lag_ms > limit_ms;
+    }
+    qsort(sorted, count, sizeof *sorted, by_size);
+    lag->max_ms = sorted[count - 1];
+    lag->p99_ms = sorted[(count - 1) * 99 / 100];
+    if (lag_ms > limit_ms) lag->late_at_ms = now_ms;
+    bool was = lag->slow;
+    if (late >= LATE_TICKS_MIN && late * 100 > count) lag->slow = true;
+    if (lag->slow && now_ms - lag->late_at_ms >= MYCO_LAG_CALM_MS) lag->slow = false;
+    return was != lag->slow;
+}
+
+/* ── what follows ── */
+
+bool core_member_slow(struct myco_core *core, uint64_t node)
+{
+    struct myco_node_meta meta;
+    if (node == core->identity.id) return core->lag.slow;
+    const struct myco_member *member = myco_swim_get(core->swim, node);
+    return member && myco_node_meta_read(member, &meta) && meta.slow;
+}
+
+static bool is_well(struct myco_core *core, uint64_t node)
+{
+    const struct myco_member *member = myco_swim_get(core->swim, node);
+    return node != core->identity.id && member && member->state == MYCO_MEMBER_ALIVE &&
+           core_is_up(core, node) && !core_member_slow(core, node);
+}
+
+static void give_group_away(struct myco_core *core, uint64_t now_ms)
+{
+    if (!myco_rlog_is_leader(core->log) || now_ms < core->transfer_at_ms) return;
+    struct myco_log_server servers[64];
+    size_t count = myco_rlog_servers(core->log, servers, 64);
+    core->transfer_at_ms = now_ms + TRANSFER_MS;
+    for (size_t i = 0; i < count; i++) {
+        if (servers[i].role != MYCO_ROLE_VOTER || !is_well(core, servers[i].id)) continue;
+        if (myco_rlog_transfer(core->log, servers[i].id) == 0) return;
+    }
+}
+
+static void say(struct myco_core *core)
+{
+    if (core->lag.slow)
+        MYCO_WARN(core->env->log, "hypha",
+            "this node's loop is late: what it leads goes to others until it has recovered",
+            "p99_ms=%u max_ms=%u limit_ms=%u", core->lag.p99_ms, core->lag.max_ms,
+            core->state->lease_ms / 4);
+    else
+        MYCO_INFO(core->env->log, "hypha", "this node's loop is in time again", "p99_ms=%u",
+            core->lag.p99_ms);
+}
+
+/* The tick repeats: when it will be due next is known, and late is what it is past that. */
+void core_lag_tick(struct myco_core *core)
+{
+    uint64_t now_ns = myco_now_ns(core->env), now_ms = now_ns / 1000000;
+    uint64_t due_ns = core->tick_due_ns ? core->tick_due_ns : now_ns;
+    core->tick_due_ns = core->tick.due_ns;
+    uint32_t lease_ms = core->state->lease_ms ? core->state->lease_ms : core->options.lease_ms;
+    uint64_t lag_ms = now_ns > due_ns ? (now_ns - due_ns) / 1000000 : 0;
+    if (core_lag_sample(&core->lag, now_ms, lag_ms, lease_ms / 4)) {
+        say(core);
+        myco_rlog_set_patient(core->log, core->lag.slow);
+        core_refresh_soon(core); /* tells gossip */
+        if (core->council) myco_council_poke(core->council);
+    }
+    MYCO_METRIC_SET(core->env->metrics, LOOP_LAG_P99, core->lag.p99_ms);
+    MYCO_METRIC_SET(core->env->metrics, LOOP_LAG_MAX, core->lag.max_ms);
+    MYCO_METRIC_SET(core->env->metrics, SLOW, core->lag.slow);
+    if (core->lag.slow && core->joined && !core->leaving) give_group_away(core, now_ms);
+}

@@ -49,14 +49,23 @@ local function own_addresses(node)
   return #found > 0 and found or { first }, port
 end
 
+-- Who this node is; once it closes it tells no more, and is who it was.
+local function own_facts(self, known)
+  if not known.name_hash then return self.own or { addresses = {} } end
+  local addresses, port = own_addresses(self.node)
+  self.own = {
+    id = self.node.id, name = self.node.name, cluster = known.name_hash, addresses = addresses,
+    address = addresses[1], port = math.tointeger(tonumber(port)),
+  }
+  return self.own
+end
+
 local function new_world(self, source, kit)
   local known = facts(self)
-  local addresses, port = own_addresses(self.node)
+  local own = own_facts(self, known)
   return {
-    address = source.address, every_ms = source.every_ms, alone = (known.alive or 0) < 2,
-    port = math.tointeger(tonumber(port)), kit = kit,
-    own = { id = self.node.id, name = self.node.name, cluster = known.name_hash, addresses = addresses,
-      address = addresses[1] },
+    address = source.address, every_ms = source.every_ms, alone = (known.alive or 0) < 2, port = own.port, own = own,
+    kit = kit,
   }
 end
 

@@ -103,11 +103,30 @@ end
 
 -- ── Examples ──
 
---- A kit that knows the answers of an example: answers["resolve db.internal A"] = { … }.
+-- A socket on which the datagrams of the list come.
+local function recorded_socket(datagrams)
+  local at = 0
+  local socket = { send = function() return true end, close = function() end }
+  function socket.receive()
+    at = at + 1
+    if datagrams[at] then return datagrams[at], "127.0.0.1:1" end
+    return nil, "timed out", "ETIMEDOUT"
+  end
+  return setmetatable(socket, { __close = socket.close })
+end
+
+--- A kit that knows the answers of an example: answers["resolve db.internal A"] = { … }; the
+--- datagrams that come to a socket are answers.udp.
 ---@param answers table<string, any>
 ---@return table
 function M.recorded_kit(answers)
   local kit = { log = function() end, sleep = function() end, json = require "mycorrizal.json", store = {} }
+  local now_ms = 0
+  kit.now_ms = function()
+    now_ms = now_ms + 10
+    return now_ms
+  end
+  kit.udp = function() return recorded_socket(answers.udp or {}) end
   local function answer(...)
     local words = {}
     for i = 1, select("#", ...) do
@@ -118,7 +137,7 @@ function M.recorded_kit(answers)
     if found == nil then return nil, table.concat(words, " ") .. ": not in the example", "ENOTFOUND" end
     return found
   end
-  for _, name in ipairs { "resolve", "http_get", "http_put", "udp", "read_file" } do
+  for _, name in ipairs { "resolve", "http_get", "http_put", "read_file" } do
     kit[name] = function(...) return answer(name, ...) end
   end
   for _, name in ipairs { "list", "get", "put", "del" } do

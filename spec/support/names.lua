@@ -48,7 +48,7 @@ function M.start(folder, hosts, services)
   local port = free_port()
   self.address = "127.0.0.1:" .. port
   local argv = {
-    "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. port, "--listen-address=127.0.0.1",
+    "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. port, "--listen-address=127.0.0.1",
     "--bind-interfaces", "--no-resolv", "--no-hosts", "--addn-hosts=" .. self.file, "--user=", "--pid-file=",
     "--local=/internal/",
   }

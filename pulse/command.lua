@@ -120,6 +120,7 @@ function M.run(client, parsed)
     complain(result.missing)
     return M.MISSING
   end
+  if result.status then return result.status end
   local text = output.result(result, parsed.flags.json)
   if result.bytes and not parsed.flags.json and tty.is_terminal(1) and text:sub(-1) ~= "\n" then
     text = text .. "\n"

@@ -65,7 +65,9 @@ function M.result(result, as_json)
   if as_json then return json.encode(result.value) .. "\n" end
   if result.bytes then return result.bytes end
   if result.text then return result.text end
-  if result.columns then return M.columns(result.value, result.columns) end
+  if result.columns then
+    return (result.head and result.head .. "\n" or "") .. M.columns(result.rows or result.value, result.columns)
+  end
   if result.fields then return M.fields(result.value) end
   return json.encode(result.value) .. "\n"
 end

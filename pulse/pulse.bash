@@ -3,15 +3,21 @@ _pulse() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
   case $previous in
   --connect | --file) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
-  --kind) words="cache durable" ;;
+  --kind)
+    words="cache durable"
+    case " ${COMP_WORDS[*]} " in
+    *" events "*) words="member member.joined member.suspected member.refuted member.dead member.left election election.gained election.moved election.lost leader.changed voter voter.added voter.changed voter.removed quorum quorum.lost quorum.regained snapshot.taken snapshot.installed lease lease.lost lease.regained hyphae.moved septum.created policy policy.applied policy.rolled_back feature.activated keys.rotated" ;;
+    esac ;;
   --level) words="memory replicated disk object" ;;
   septum) words="create" ;;
   policy) words="list show check try apply rollback" ;;
   apply | check | try | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
+  events) words="--all --follow --json --kind --since" ;;
+  campaign) words=$(pulse leaders --json 2>/dev/null | grep -o '"subsystem":"[^"]*"' | cut -d'"' -f4) ;;
   get | put | del | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
-  *) words="nodes leaders hyphae features status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
+  *) words="nodes members leaders voters campaign events hyphae features status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -63,6 +63,17 @@ function M.events(context, request)
   end
 end
 
+--- Stands for an election until the request is cancelled or the client goes; {duty} at each change.
+function M.campaign(context, request)
+  if type(request.name) ~= "string" then return nil, "no name", "EINVAL" end
+  local options = request.priority and { priority = request.priority } or nil
+  local election <close>, message, code = context.node.nodosum:campaign(request.name, {
+    on_change = function(duty) context.tell({ duty = duty }) end,
+  }, options)
+  if not election then return nil, message, code end
+  task.await(function() return true end)
+end
+
 --- Evaluates Lua. The results are shown as text; a value that can travel is given too.
 function M.eval(context, request)
   if type(request.code) ~= "string" then return nil, "no code", "EINVAL" end

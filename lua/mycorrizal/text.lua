@@ -35,6 +35,17 @@ function M.duration_ms(value)
   return ms or error(message, 3)
 end
 
+--- Milliseconds as people say them: "350ms", "12s", "5m", "3h", "2d".
+---@param ms number
+---@return string
+function M.show_duration(ms)
+  if ms < 1000 then return ("%dms"):format(ms // 1) end
+  for _, unit in ipairs { { 60000, 1000, "s" }, { 3600000, 60000, "m" }, { 172800000, 3600000, "h" } } do
+    if ms < unit[1] then return ("%d%s"):format(ms // unit[2], unit[3]) end
+  end
+  return ("%dd"):format(ms // 86400000)
+end
+
 --- Bytes of "64MiB" or of a number; raises when it is neither.
 ---@param value number|string
 ---@return integer bytes

@@ -148,6 +148,11 @@ const char *witness_why(const struct myco_core *core, uint64_t node, uint64_t ge
     return NULL;
 }
 
+static bool is_nodosum(const struct myco_election_record *election)
+{
+    return strcmp(election->name, "nodosum") == 0;
+}
+
 /* Why who held it lost it. */
 static void why_lost(const struct myco_core *core, struct witness_holder *known,
     const struct myco_election_record *election)
@@ -161,7 +166,7 @@ static void why_lost(const struct myco_core *core, struct witness_holder *known,
             witness_name(core, known->wanted));
     else if (core->applying == MYCO_COMMAND_RELEASE)
         snprintf(known->reason, sizeof known->reason, "%s released it", name);
-    else if (strcmp(election->name, "nodosum") == 0)
+    else if (is_nodosum(election))
         snprintf(known->reason, sizeof known->reason, "it goes with the consensus group");
     else if (gone)
         snprintf(known->reason, sizeof known->reason, "%s %s", name, gone);
@@ -182,13 +187,14 @@ static void tell_lost(struct myco_core *core, const struct witness_holder *known
 static void tell_held(struct myco_core *core, const struct witness_holder *known)
 {
     const char *to = witness_name(core, known->node);
+    bool moved = known->former && !known->vacant;
     struct chronicle_note note = chronicle_note(
-        known->former ? MYCO_EVENT_ELECTION_MOVED : MYCO_EVENT_ELECTION_GAINED, known->name);
+        moved ? MYCO_EVENT_ELECTION_MOVED : MYCO_EVENT_ELECTION_GAINED, known->name);
     chronicle_field(&note, "to", to);
-    if (known->former) chronicle_field(&note, "from", witness_name(core, known->former));
+    if (moved) chronicle_field(&note, "from", witness_name(core, known->former));
     chronicle_number(&note, "epoch", known->epoch);
     chronicle_field(&note, "reason", known->reason);
-    if (known->former)
+    if (moved)
         chronicle_tell(core->chronicle, &note, "%s went from %s to %s, epoch %llu: %s", known->name,
             witness_name(core, known->former), to, (unsigned long long)known->epoch, known->reason);
     else
@@ -206,10 +212,12 @@ void witness_election(struct myco_core *core, const struct myco_election_record 
     if (!same && before) {
         why_lost(core, known, election);
         known->former = before;
-    } else if (!same && !known->former) {
+        known->vacant = false;
+    } else if (!same && (!known->former || known->vacant)) {
         myco_text_copy(known->reason, sizeof known->reason,
-            election->candidate_count > 1 ? "it was free, and the policy chose among candidates"
-                                          : "it was free, with one candidate");
+            is_nodosum(election)            ? "it goes with the consensus group"
+            : election->candidate_count > 1 ? "it was free, and the policy chose among candidates"
+                                            : "it was free, with one candidate");
     }
     known->node = election->holder;
     known->generation = election->holder_generation;
@@ -218,9 +226,10 @@ void witness_election(struct myco_core *core, const struct myco_election_record 
     if (same) return;
     known->since_ms = core->joined ? core->env->ops->wall_ms(core->env) : 0;
     if (!core->joined) return;
+    known->vacant |= !known->node && !hand_over;
     if (known->node)
         tell_held(core, known);
-    else if (!hand_over)
+    else if (known->vacant)
         tell_lost(core, known, before);
 }
 

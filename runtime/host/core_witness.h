@@ -31,6 +31,7 @@ void witness_tick(struct myco_core *core);
 struct witness_holder {
     uint64_t node, generation, wanted, epoch;
     uint64_t former;   /* who held it before; 0: nobody that was seen */
+    bool vacant;       /* it was told that nobody holds it */
     uint64_t since_ms; /* wall clock of this node; 0: from before it joined */
     char name[MYCO_STATE_NAME_MAX + 1];
     char reason[120];

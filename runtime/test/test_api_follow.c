@@ -133,8 +133,8 @@ static void test_election(void)
     told("election.gained", "nightly", "bert leads nightly", "an election is won");
     struct myco_election *second = stand(nodes[2]);
     myco_resign(first, NULL, NULL);
-    told("election.moved", "nightly", "from bert to carl", "it goes to another");
-    told("election.moved", "nightly", "bert resigned", "with the reason");
+    told("election.lost", "nightly", "bert resigned", "it is free, with the reason");
+    told("election.gained", "nightly", "carl leads nightly", "it goes to another");
     myco_resign(second, NULL, NULL);
     told("election.lost", "nightly", "carl resigned", "nobody is left");
 }

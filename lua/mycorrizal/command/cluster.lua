@@ -1,4 +1,4 @@
--- Commands about the cluster: nodes, leaders, hyphae, status, metrics.
+-- Commands about the cluster: nodes, hyphae, status, metrics.
 
 local JSON <const> = { false, "as JSON" }
 
@@ -12,13 +12,6 @@ local function inspect(topic, columns)
     if not document then return nil, message, code end
     return rows(document, columns)
   end
-end
-
-local function leaders(context)
-  local list, message, code = context.node.nodosum:leaders()
-  if not list then return nil, message, code end
-  for _, leader in ipairs(list) do leader.name = nil end
-  return rows(list, { "subsystem", "leader", "epoch" })
 end
 
 local function status(context)
@@ -46,10 +39,6 @@ return {
     name = "nodes", summary = "The members of the cluster, as this node knows them.",
     args = {}, flags = { json = JSON },
     run = inspect("members", { "name", "addr", "state", "role", "id" }),
-  },
-  {
-    name = "leaders", summary = "The elections, who holds them, and in which epoch.",
-    args = {}, flags = { json = JSON }, run = leaders,
   },
   {
     name = "hyphae", summary = "The shards of all septa and who holds them.", args = {}, flags = { json = JSON },

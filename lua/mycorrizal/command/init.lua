@@ -18,13 +18,15 @@
 ---@field client (fun(context: table, args: table, flags: table): integer)? runs in the client instead
 ---@field run (fun(context: table, args: table, flags: table): table?, string?, string?)?
 --- returns {value = for --json, text = for people, bytes = unchanged to stdout, columns = of
---- value's rows, missing = message}
+--- value's rows, missing = message, head = a line above them, rows = when value is no list, status = exit status}
 
 local text <const> = require "mycorrizal.text"
 
 local M <const> = {}
 
-local FILES <const> = { "cluster", "discovery", "septum", "keys", "load", "events", "policy", "chronicle" }
+local FILES <const> = {
+  "cluster", "nodosum", "stand", "discovery", "septum", "keys", "load", "events", "policy", "chronicle",
+}
 
 local definitions, by_name = {}, {}
 for _, file in ipairs(FILES) do

@@ -7,6 +7,7 @@
 --     → {id, op = "events", from?, follow?}                ← {id, events}…, {id, all = true}, {id, events}…, {id, done = true}
 --     → {id, op = "command", name, args, flags}            ← {id, item}…, {id, done = true, result}
 --     → {id, op = "load", septum, records}                 ← {id, done = true, stored}
+--     → {id, op = "campaign", name}                        ← {id, duty}… until it is cancelled
 --     → {id, op = "cancel"}                                (ends the request of that id)
 --     ← {id, error = message, code}                        instead of done
 --

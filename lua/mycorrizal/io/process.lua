@@ -76,6 +76,34 @@ function M.spawn(argv, options)
   return self
 end
 
+--- Starts a program with our own stdin, stdout and stderr; on_end() is called once it ended.
+---@param argv string[]
+---@param environment table<string, string> besides ours
+---@param on_end fun()
+---@return myco.process?
+---@return string? message
+---@return string? code
+function M.run(argv, environment, on_end)
+  local self = setmetatable({ out = "", err = "", open = 0, waiting = {} }, Process)
+  local variables = {}
+  for name, value in pairs(uv.os_environ()) do
+    if not environment[name] then variables[#variables + 1] = name .. "=" .. value end
+  end
+  for name, value in pairs(environment) do variables[#variables + 1] = name .. "=" .. value end
+  local handle, pid
+  handle, pid = uv.spawn(argv[1], {
+    args = table.move(argv, 2, #argv, 1, {}), env = variables, stdio = { 0, 1, 2 },
+  }, function(code, signal)
+    self.status = signal ~= 0 and 128 + signal or code
+    handle:close()
+    wake(self)
+    loop.defer(on_end)
+  end)
+  if not handle then return nil, ("%s: %s"):format(argv[1], pid), "EIO" end
+  self.pid, self.handle = pid, handle
+  return self
+end
+
 --- Waits until something happened to it: it wrote, or ended.
 function Process:wait_event()
   task.await(function(callback)

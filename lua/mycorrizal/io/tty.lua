@@ -23,6 +23,24 @@ function M.watch_input(on_input)
   end
 end
 
+--- Calls on_signal(name) for each of these signals; the function that is returned stops it.
+---@param names table<string, any> "sigint", … as keys
+---@param on_signal fun(name: string)
+---@return fun() stop
+function M.watch_signals(names, on_signal)
+  local signals = {}
+  for name in pairs(names) do
+    local signal = assert(uv.new_signal())
+    assert(signal:start(name, function() loop.defer(function() on_signal(name) end) end))
+    signals[#signals + 1] = signal
+  end
+  return function()
+    for _, signal in ipairs(signals) do
+      if not signal:is_closing() then signal:close() end
+    end
+  end
+end
+
 --- Calls on_interrupt() for each Ctrl-C; the function that is returned stops it.
 ---@param on_interrupt fun()
 ---@return fun() stop

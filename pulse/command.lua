@@ -3,6 +3,7 @@
 local command <const> = require "mycorrizal.command"
 local connect <const> = require("pulse.client").connect
 local output <const> = require "pulse.print"
+local loop <const> = require "mycorrizal.io.loop"
 local json <const> = require "mycorrizal.json"
 local tty <const> = require "mycorrizal.io.tty"
 
@@ -93,7 +94,7 @@ local function ask(client, parsed)
   local definition, as_json = parsed.definition, parsed.flags.json
   if definition.client then
     return definition.client({
-      client = client, connect = connect, note = function(text) io.stderr:write(text, "\n") end,
+      client = client, connect = connect, now_ms = loop.now_ms, note = function(text) io.stderr:write(text, "\n") end,
       show = function(item, text) show_item(as_json and json.encode(item) or text) end,
     }, parsed.args, parsed.flags)
   end

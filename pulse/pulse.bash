@@ -13,11 +13,13 @@ _pulse() {
   policy) words="list show check try apply rollback" ;;
   apply | check | try | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
+  transfer) words="nodosum" ;;
+  nodosum) words=$(pulse members --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
   events) words="--all --follow --json --kind --since" ;;
   campaign) words=$(pulse leaders --json 2>/dev/null | grep -o '"subsystem":"[^"]*"' | cut -d'"' -f4) ;;
   get | put | del | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
-  *) words="nodes members leaders voters campaign events hyphae features status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
+  *) words="nodes members leaders voters campaign transfer events hyphae features status metrics septa septum get put del count scan load pub sub request policy --connect --help --json --version -e" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

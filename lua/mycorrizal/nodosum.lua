@@ -95,6 +95,16 @@ function Nodosum:leaders()
   return leaders
 end
 
+--- Hands the lead of the consensus group from this node to another voter; returns once it began.
+--- ENOTLEADER: the message names the leader.
+---@param to string? name of a voter; nil: the one with the longest log
+---@return true?
+---@return string? message
+---@return string? code
+function Nodosum:lead_transfer(to)
+  return core.lead_transfer(self.node.handle, to)
+end
+
 -- ── Policies ──
 
 --- All versions that were applied: {kind, name, version, author, time_ms, source} each, newest last.

@@ -63,6 +63,13 @@ function M.events(context, request)
   end
 end
 
+--- Begins to hand the lead of the consensus group from this node to the voter `to`.
+function M.transfer(context, request)
+  local ok, message, code = context.node.nodosum:lead_transfer(tostring(request.to))
+  if not ok then return nil, message, code end
+  return {}
+end
+
 --- Stands for an election until the request is cancelled or the client goes; {duty} at each change.
 function M.campaign(context, request)
   if type(request.name) ~= "string" then return nil, "no name", "EINVAL" end

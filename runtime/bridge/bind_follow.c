@@ -1,4 +1,4 @@
-/* Following what happens to the cluster. */
+/* Following what happens to the cluster, and an operator's hand in it. */
 #include "bridge/bind.h"
 #include "bridge/msgpack.h"
 
@@ -49,4 +49,15 @@ static int follow(lua_State *L)
     return 1;
 }
 
-const luaL_Reg myco__bind_follow[] = {{"follow", follow}, {NULL, NULL}};
+/* lead_transfer(node, to or nil): begun. */
+static int lead_transfer(lua_State *L)
+{
+    struct myco_err err = {0};
+    struct myco *node = myco__check_node(L, 1);
+    if (myco_lead_transfer(node, luaL_optstring(L, 2, NULL), &err)) return myco__push_err(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+const luaL_Reg myco__bind_follow[] = {
+    {"follow", follow}, {"lead_transfer", lead_transfer}, {NULL, NULL}};

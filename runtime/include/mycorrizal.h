@@ -374,6 +374,12 @@ MYCO_API int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb,
 /* Gives it up and withdraws. Takes the handle; no callback runs after `done` did. */
 MYCO_API void myco_resign(struct myco_election *election, void (*done)(void *data), void *data);
 
+/* Hands the lead of the consensus group, which this node has, to the voter of that name (NULL: the
+ * one with the longest log). Returns once it began; leader.changed of myco_follow() says that it is
+ * done, after about one round trip. ENOTLEADER: the message names the leader; ENOTFOUND: no such
+ * member, or no other voter; EINVAL: it is no voter; EBUSY: it is under way. */
+MYCO_API int myco_lead_transfer(struct myco *node, const char *to, struct myco_err *err);
+
 /* ── What happens to the cluster ────────────────────────────────────────────────────────────── */
 
 /* One thing that this node saw. The last 4,096 are kept in memory (option events-max). */

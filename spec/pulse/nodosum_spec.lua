@@ -140,6 +140,24 @@ describe("pulse on three nodes", function()
     assert.equal(0, #election("nightly").standing)
   end)
 
+  it("hands the consensus group over to the voter that was named, and says in which epoch", function()
+    local before = election("nodosum")
+    for _, name in ipairs(NAMES) do
+      if name ~= before.leader then
+        local moved = rows(nodes.b, "transfer", "nodosum", name)
+        assert.same({ name, "nodosum" }, { moved.leader, moved.name })
+        assert.is_true(moved.epoch > before.epoch and moved.took_ms < 5000)
+        helper.wait_until("all to know", 5, function() return rows(nodes.a, "voters").leader == name end)
+        assert.equal(name, rows(nodes.c, "transfer", "nodosum", name).leader) -- nothing to do
+        break
+      end
+    end
+    local ran = helper.pulse(nodes.a, { "transfer", "nodosum", "nobody" })
+    assert.equal(2, ran.status)
+    assert.matches("there is no member 'nobody'", ran.err)
+    assert.equal(2, helper.pulse(nodes.a, { "transfer", "nothing", "a" }).status)
+  end)
+
   it("runs a command under the election, and has its exit status", function()
     local ran = helper.pulse(nodes.a, {
       "campaign", "job", "--exec", "echo $MYCO_NODE leads $MYCO_ELECTION in $MYCO_EPOCH; exit 7",
@@ -176,7 +194,7 @@ describe("pulse events --follow", function()
     local under = start_pulse(nodes.c, "campaign", "held", "--exec", "echo begun; exec sleep 60")
     await_out(under, "begun")
     cluster:stop("c", "sigkill")
-    await_out(node, "member.dead +c is dead: its port refuses connections")
+    await_out(node, "member.dead +c is dead: ")
     await_out(following, "a +member.dead +c is dead")
     await_out(following, "b +member.dead +c is dead")
     helper.wait_until("a word on the lost node", 10, function() return following.err:find("c: .*asked again") end)
@@ -214,7 +232,8 @@ describe("pulse events on a terminal", function()
       helper.wait_until(text, 10, function() return tmux("capture-pane", "-p", "-J"):find(text, 1, true) end)
     end
     tmux("new-session", "-d", "-x", "120", "-y", "40", (
-      "sh -c '%s/bin/pulse --connect %s events --follow; echo left with $?; sleep 60'"):format(helper.build, node.socket))
+      "sh -c '%s/bin/pulse --connect %s events --follow; sleep 60'"):format(
+        helper.build, node.socket))
     await_screen("leader.changed")
     assert.equal(0, helper.pulse(node, { "septum", "create", "carts" }).status)
     await_screen("the septum carts was created")

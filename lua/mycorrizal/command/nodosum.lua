@@ -99,8 +99,8 @@ end
 return {
   {
     name = "members", summary = "The members with all that is known of them: state, role, what they hold.",
-    doc = "SINCE is when this node heard of STATE; LAG, in entries of the log, is known to the leader of the consensus\n"
-      .. "group; ADMIN is where pulse reaches the member.",
+    doc = "SINCE is when this node heard of STATE; LAG, in entries of the log, is known to the leader of the\n"
+      .. "consensus group; ADMIN is where pulse reaches the member.",
     args = {}, flags = { json = JSON }, run = members,
   },
   {

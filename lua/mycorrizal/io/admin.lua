@@ -1,13 +1,14 @@
 -- The admin server: what pulse talks to. Requests and answers are frames (see frame.lua).
 --
---     → {id, op = "hello"}                                 ← {id, done = true, version, name, cluster, node = its id, …}
+--     → {id, op = "hello"}                                 ← {id, done = true, version, name, cluster, node, …}
 --     → {id, op = "eval", code, limit?}                    ← {id, out = text}…, {id, done = true, text, count}
 --     → {id, op = "complete", text}                        ← {id, done = true, start, names}
 --     → {id, op = "inspect", topic}                        ← {id, done = true, document}
---     → {id, op = "events", from?, follow?}                ← {id, events}…, {id, all = true}, {id, events}…, {id, done = true}
+--     → {id, op = "events", from?, follow?}                ← {id, events}…, {id, all = true}, {id, events}…
 --     → {id, op = "command", name, args, flags}            ← {id, item}…, {id, done = true, result}
 --     → {id, op = "load", septum, records}                 ← {id, done = true, stored}
 --     → {id, op = "campaign", name}                        ← {id, duty}… until it is cancelled
+--     → {id, op = "transfer", to}                          ← {id, done = true}
 --     → {id, op = "cancel"}                                (ends the request of that id)
 --     ← {id, error = message, code}                        instead of done
 --

@@ -22,6 +22,10 @@ static const struct myco_option s3_options[] = {
         .doc = "of one attempt"},
     {"attempts", MYCO_OPTION_U64, S3(attempts), .initial = "6", .min = 1, .max = 100,
         .doc = "of one request, while the store is busy or not reached"},
+    {"signature", MYCO_OPTION_CHOICE, S3(signature), .choices = "v4,v2", .initial = "v4",
+        .doc = "v2 is spoken by libs3, for old stores"},
+    {"single_writer", MYCO_OPTION_BOOL, S3(single_writer), .initial = "false",
+        .doc = "declares that one node alone writes to the store; for signature=v2"},
     {0}};
 
 static int hex(char c)

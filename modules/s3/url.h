@@ -9,6 +9,8 @@ struct myco_s3_url {
     char *bucket, *prefix;
     char *endpoint, *region, *profile, *ca; /* NULL: not said */
     bool path_style;
+    unsigned signature; /* 0: V4; 1: V2, of modules/s3-libs3 */
+    bool single_writer;
     uint64_t timeout_ms;
     uint32_t attempts;
 };

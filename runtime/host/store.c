@@ -19,13 +19,14 @@ static const char *folder_of(const char *url)
     return strncmp(url + 5, "//", 2) == 0 ? url + 7 : url + 5;
 }
 
-/* "s3" of "s3://bucket/…". */
-static bool scheme_of(const char *url, char name[NAME_MAX_SIZE + 1])
+/* "s3" of "s3://bucket/…"; libs3, which is under another licence, only when it is asked for. */
+static bool module_name(const char *url, char name[NAME_MAX_SIZE + 1])
 {
     size_t size = strspn(url, "abcdefghijklmnopqrstuvwxyz0123456789-");
     if (size == 0 || size > NAME_MAX_SIZE || strncmp(url + size, "://", 3) != 0) return false;
     memcpy(name, url, size);
     name[size] = '\0';
+    if (strcmp(name, "s3") == 0 && strstr(url, "signature=v2") != NULL) strcpy(name, "s3-libs3");
     return true;
 }
 
@@ -56,7 +57,7 @@ static const struct myco_store_module *load(const char *name, struct myco_err *e
 static const struct myco_store_module *module_of(const char *url, struct myco_err *err)
 {
     char name[NAME_MAX_SIZE + 1];
-    if (scheme_of(url, name)) return load(name, err);
+    if (module_name(url, name)) return load(name, err);
     myco_err(
         err, MYCO_EINVAL, "should be file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=REGION");
     return NULL;

@@ -16,3 +16,13 @@ myco_s3_test(s3_server LAYERS env object SOURCES ${s3_sources} ${CMAKE_SOURCE_DI
 if(TARGET test_s3_server)
   target_link_libraries(test_s3_server PRIVATE PkgConfig::UV PkgConfig::CURL Threads::Threads)
 endif()
+
+find_library(LIBS3_LIBRARY s3)
+set(libs3_sources "")
+foreach(source s3-libs3/store s3-libs3/loop s3/url s3/credentials)
+  list(APPEND libs3_sources ${CMAKE_SOURCE_DIR}/modules/${source}.c)
+endforeach()
+myco_s3_test(s3_libs3 LAYERS env object SOURCES ${libs3_sources})
+if(TARGET test_s3_libs3)
+  target_link_libraries(test_s3_libs3 PRIVATE PkgConfig::UV ${LIBS3_LIBRARY})
+endif()

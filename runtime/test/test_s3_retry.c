@@ -166,6 +166,7 @@ static void busy(struct conformance *run, struct fake *fake)
     uint64_t last = fake->seen[5].at_ms - fake->seen[4].at_ms;
     ok(first <= 220 && last <= 3300, "with pauses that are bounded: %llu, %llu ms",
         (unsigned long long)first, (unsigned long long)last);
+    conformance_reset(&answer);
 }
 
 static void busy_for_ever(struct conformance *run, struct fake *fake)
@@ -176,6 +177,7 @@ static void busy_for_ever(struct conformance *run, struct fake *fake)
     ok(strstr(answer.message, "503 SlowDown") != NULL && strstr(answer.message, "p/k") != NULL,
         "and says of what: %s", answer.message);
     is_int(answer.calls, 1, "once");
+    conformance_reset(&answer);
 }
 
 static void no_retry(struct conformance *run, struct fake *fake)
@@ -189,6 +191,7 @@ static void no_retry(struct conformance *run, struct fake *fake)
     is_int(conformance_get(run, &answer, "k", 7, 0), 0, "a range beyond the end is empty");
     is_int(answer.bytes.size, 0, "of no bytes");
     is_int(fake->said, 4, "none of these is tried again");
+    conformance_reset(&answer);
 }
 
 static void skewed(struct conformance *run, struct fake *fake)
@@ -200,6 +203,7 @@ static void skewed(struct conformance *run, struct fake *fake)
         fake->seen[1].date);
     is_int(conformance_get(run, &answer, "k", 0, 0), 0, "and stays right");
     is_int(fake->said, 3, "for the next");
+    conformance_reset(&answer);
 }
 
 static void always_skewed(struct conformance *run, struct fake *fake)
@@ -207,6 +211,7 @@ static void always_skewed(struct conformance *run, struct fake *fake)
     struct conformance_answer answer = {0};
     is_int(conformance_get(run, &answer, "k", 0, 0), MYCO_EDENIED, "put right once only");
     is_int(fake->said, 2, "then it is refused");
+    conformance_reset(&answer);
 }
 
 static void expired(struct conformance *run, struct fake *fake)
@@ -215,6 +220,7 @@ static void expired(struct conformance *run, struct fake *fake)
     is_int(conformance_get(run, &answer, "k", 0, 0), 0, "expired credentials are read again");
     is_str(fake->seen[0].token, "token-1", "first the old,");
     is_str(fake->seen[1].token, "token-2", "then the new");
+    conformance_reset(&answer);
 }
 
 static void moved(struct conformance *run, struct fake *fake)
@@ -223,6 +229,7 @@ static void moved(struct conformance *run, struct fake *fake)
     is_int(conformance_get(run, &answer, "k", 0, 0), 0, "another region is used");
     ok(strstr(fake->seen[0].authorization, "/us-east-1/s3/") != NULL, "first ours,");
     ok(strstr(fake->seen[1].authorization, "/eu-west-3/s3/") != NULL, "then the bucket's");
+    conformance_reset(&answer);
 }
 
 static void damaged(struct conformance *run, struct fake *fake)
@@ -233,6 +240,7 @@ static void damaged(struct conformance *run, struct fake *fake)
     is_int(conformance_get(run, &answer, "k", 0, 0), MYCO_ECORRUPT, "damaged twice is ECORRUPT");
     is_int(answer.bytes.size, 0, "and gives none");
     is_int(fake->said, 4, "after two reads each");
+    conformance_reset(&answer);
 }
 
 static void put_large(struct conformance *run, struct conformance_answer *answer, int want)
@@ -262,6 +270,7 @@ static void in_parts(struct conformance *run, struct fake *fake)
     is_int(count_lines(fake, "?partNumber="), 3, "three parts");
     is_str(fake->seen[4].line, "POST http://s3.example:9000/b/p/large?uploadId=u%2F1", "completed");
     is_int(fake->said, 5, "and that was all");
+    conformance_reset(&answer);
 }
 
 static void part_fails(struct conformance *run, struct fake *fake)
@@ -270,6 +279,7 @@ static void part_fails(struct conformance *run, struct fake *fake)
     put_large(run, &answer, MYCO_EDENIED);
     is_str(fake->seen[fake->said - 1].line,
         "DELETE http://s3.example:9000/b/p/large?uploadId=u%2F1", "the parts are thrown away");
+    conformance_reset(&answer);
 }
 
 static void completes_late(struct conformance *run, struct fake *fake)
@@ -277,6 +287,7 @@ static void completes_late(struct conformance *run, struct fake *fake)
     struct conformance_answer answer = {0};
     put_large(run, &answer, 0);
     is_int(fake->said, 6, "an error inside of a 200 is tried again");
+    conformance_reset(&answer);
 }
 
 static void pages(struct conformance *run, struct fake *fake)
@@ -290,6 +301,7 @@ static void pages(struct conformance *run, struct fake *fake)
         "the second asked by its token");
     is_int(conformance_list(run, &answer, "a"), MYCO_EPROTO, "what can't be read is EPROTO");
     is_int(answer.count, 0, "and lists nothing");
+    conformance_reset(&answer);
 }
 
 static void closed(struct conformance *run, struct fake *fake)
@@ -321,6 +333,7 @@ static void closed(struct conformance *run, struct fake *fake)
     is_int(conformance_get(run, &second, "b", 0, 0), MYCO_EFULL, "one too many is EFULL");
     wait_done(&first.done, run->data);
     is_int(first.status, 0, "the other goes on");
+    conformance_reset(&first);
     is_str(fake->seen[fake->said - 1].line, "GET http://b.s3.example/a", "the bucket in the host");
 }
 

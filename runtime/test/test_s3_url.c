@@ -28,7 +28,7 @@ static void urls(void)
     } wrong[] = {{"s3://", "BUCKET"}, {"s3:///x", "BUCKET"}, {"s3://b?regoin=x", "region"},
         {"s3://b?region", "NAME=VALUE"}, {"s3://b?endpoint=%zz", "NAME=VALUE"},
         {"s3://b?endpoint=a%00b", "NAME=VALUE"}, {"s3://b?timeout=soon", "timeout"},
-        {"s3://b?attempts=0", "attempts"}};
+        {"s3://b?attempts=0", "attempts"}, {"s3://b?signature=v3", "signature"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         int rc = myco_s3_url_parse(wrong[i].url, &url, &err);
         ok(rc == MYCO_EINVAL && strstr(err.message, wrong[i].says) != NULL, "%s: %s", wrong[i].url,

@@ -21,8 +21,9 @@ describe("persistence to S3", function()
   before_each(function() folder = helper.new_folder() end)
   after_each(function() helper.remove(folder) end)
 
-  local function start(prefix, program)
-    return helper.start_program(program or helper.build .. "/bin/mycorrizal", folder, "--store", s3:url(prefix))
+  local function start(prefix, program, more)
+    return helper.start_program(program or helper.build .. "/bin/mycorrizal", folder, "--store",
+      s3:url(prefix) .. (more or ""))
   end
 
   local function records()
@@ -45,9 +46,9 @@ describe("persistence to S3", function()
   end
 
   --- Writes, waits for the store, loses the node and its disk, and reads all back from the store.
-  local function survives(prefix, fault, program)
+  local function survives(prefix, fault, program, more)
     s3.fault, s3.counts = fault, {}
-    local node = start(prefix, program)
+    local node = start(prefix, program, more)
     assert.equal(0, helper.pulse(node,
       { "policy", "apply", "scripts/examples/persistence-1s.lua" }).status)
     assert.equal(0, helper.pulse(node, { "septum", "create", "things", "--kind", "durable", "--hyphae", "8" }).status)
@@ -59,7 +60,7 @@ describe("persistence to S3", function()
     node.process:wait_end()
     helper.remove(folder .. "/api-1.myco")
 
-    local again = start(prefix, program)
+    local again = start(prefix, program, more)
     helper.wait_until("all to be back", 30, function()
       local count = helper.pulse(again, { "count", "things" })
       return count.status == 0 and tonumber(count.out) == RECORDS
@@ -87,6 +88,14 @@ describe("persistence to S3", function()
 
   s3_it("brings everything back after node and disk are gone", function()
     survives("plain", function() end)
+  end)
+
+  s3_it("does so by libs3, when told that there is one writer", function()
+    local url = s3:url("v2") .. "&signature=v2"
+    local refused = helper.spawn { helper.build .. "/bin/mycorrizal", "run", "--data", folder .. "/n", "--store", url }
+    refused:wait_end()
+    assert.matches("single_writer=yes", refused.err)
+    survives("v2", function() end, nil, "&signature=v2&single_writer=yes")
   end)
 
   for name, fault in pairs { busy = "busy", ["lost after the request was carried out"] = "lost",

@@ -36,6 +36,7 @@ local function read_request(from)
   end
   local _, last = bytes:find("\r\n\r\n", 1, true)
   local head = bytes:sub(1, last)
+  if head:lower():find("\r\nexpect: *100%-continue") then from:write("HTTP/1.1 100 Continue\r\n\r\n") end
   local size = tonumber(head:lower():match("\r\ncontent%-length: *(%d+)")) or 0
   local parts, have = { bytes:sub(last + 1) }, #bytes - last
   while have < size do
@@ -50,7 +51,8 @@ end
 --- Asks the server; its whole answer.
 local function forward(self, head, body)
   local to <close> = assert(stream.connect(self.upstream))
-  assert(to:write(head:gsub("\r\n", "\r\nConnection: close\r\n", 1) .. body))
+  head = head:gsub("\r\nExpect:[^\r]*", ""):gsub("\r\n", "\r\nConnection: close\r\n", 1)
+  assert(to:write(head .. body))
   local parts = {}
   while true do
     local chunk = to:read()

@@ -47,6 +47,8 @@
     X(DELIVERED, "mycorrizal_delivered_total", COUNTER, "messages delivered to subscribers here")  \
     X(FENCED, "mycorrizal_fenced_total", COUNTER,                                                  \
         "operations and messages refused because a newer epoch was known")                         \
+    X(LOCKS_LOST, "mycorrizal_locks_lost_total", COUNTER,                                          \
+        "locks that this node held when its lease ran out")                                        \
     X(DROPPED, "mycorrizal_dropped_total", COUNTER,                                                \
         "messages refused: a subscriber's node was full")                                          \
     X(STORE_PUTS, "mycorrizal_store_puts_total", COUNTER, "objects written to the object store")   \

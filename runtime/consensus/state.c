@@ -39,12 +39,17 @@ void myco__state_clear(struct myco_state *state)
         myco_free(state->septa[i]);
     }
     for (int kind = 0; kind < MYCO_POLICY_KIND_COUNT; kind++) free_policies(&state->policies[kind]);
+    uint64_t changes = state->election_changes + 1;
+    struct myco_locks locks = state->locks;
+    myco__locks_clear(&locks);
     myco_free(state->elections);
     myco_free(state->septa);
     memset(state, 0, sizeof *state);
     state->events = events;
     state->features_own = own;
     state->next_septum = 1;
+    state->election_changes = changes;
+    state->locks = locks;
 }
 
 void myco_state_free(struct myco_state *state)

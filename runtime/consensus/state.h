@@ -10,6 +10,7 @@
 
 #include "base/addr.h"
 #include "base/map.h"
+#include "consensus/locks.h"
 #include "consensus/policy.h"
 #include "store/hypha.h"
 #include "wire/feature.h"
@@ -44,7 +45,10 @@
     X(BARRIER, 15,                                                                                 \
         NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
     X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
-    X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */
+    X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
+    X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                          \
+    X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                 \
+    X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */
 
 enum myco_command_kind {
 #define X(symbol, number, feature) MYCO_COMMAND_##symbol = number,
@@ -126,6 +130,10 @@ struct myco_state_events {
     void (*on_policy)(int kind, const struct myco_policy_version *version, void *data);
     void *data;
     void (*on_features)(uint64_t active, void *data);
+    /* An entry was added, holds now (epoch), passed the barrier (epoch), or its node was declared
+     * gone (slot UINT32_MAX). Both NULL: all may differ, a snapshot was loaded. */
+    void (*on_lock)(
+        const struct myco_lock_record *lock, const struct myco_lock_entry *entry, void *data);
 };
 
 struct myco_state {
@@ -142,6 +150,8 @@ struct myco_state {
     struct myco_map members;                              /* id → struct myco_member_record */
     struct myco_election_record **elections;              /* sorted by name */
     uint32_t election_count;
+    uint64_t election_changes; /* not replicated: rises with every change */
+    struct myco_locks locks;
     struct myco_septum_record **septa; /* sorted by id */
     uint32_t septum_count;
     struct myco_policy_record policies[MYCO_POLICY_KIND_COUNT];

@@ -156,6 +156,7 @@ int myco__refuse(struct myco__apply *apply, int status, const char *message)
 
 static void tell_election(struct myco_state *state, const struct myco_election_record *election)
 {
+    state->election_changes++;
     if (state->events.on_election) state->events.on_election(election, state->events.data);
 }
 
@@ -185,8 +186,12 @@ static void vacate(struct myco_state *state, uint64_t node, bool withdraw)
             election->candidate_count--;
             break;
         }
-        if (changed) tell_election(state, election);
+        if (changed)
+            tell_election(state, election);
+        else
+            state->election_changes++;
     }
+    myco__locks_vacate(state, node, UINT64_MAX);
 }
 
 static int apply_join(struct myco__apply *apply)
@@ -517,6 +522,9 @@ int myco_state_apply(
     case MYCO_COMMAND_POLICY: return apply_policy(&apply);
     case MYCO_COMMAND_ROLLBACK: return apply_rollback(&apply);
     case MYCO_COMMAND_WANT: return apply_want(&apply);
+    case MYCO_COMMAND_LOCK: return myco__apply_lock(&apply);
+    case MYCO_COMMAND_UNLOCK: return myco__apply_unlock(&apply);
+    case MYCO_COMMAND_UNLOCK_NODE: return myco__apply_unlock_node(&apply);
     case MYCO_COMMAND_RELEASE: return apply_release(&apply);
     case MYCO_COMMAND_BARRIER: return 0;
     case MYCO_COMMAND_FEATURES: return myco__apply_features(&apply);

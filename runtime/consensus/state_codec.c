@@ -24,7 +24,8 @@ struct section {
     void (*save)(const struct myco_state *state, struct myco_buf *out);
     void (*load)(struct myco_state *state, struct myco_reader *in); /* in->bad: malformed */
 };
-static const struct section sections[] = {{MYCO_FEATURE_NONE, NULL, NULL}};
+static const struct section sections[] = {
+    {MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load}};
 
 static void save_sections(const struct myco_state *state, struct myco_buf *out)
 {
@@ -275,6 +276,7 @@ static void tell_everything(struct myco_state *state)
     }
     for (uint32_t i = 0; events->on_election && i < state->election_count; i++)
         events->on_election(state->elections[i], events->data);
+    myco__locks_tell(state);
 }
 
 int myco_state_load(struct myco_state *state, struct myco_slice bytes, struct myco_err *err)

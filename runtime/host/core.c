@@ -335,7 +335,8 @@ static void refresh(void *data)
     core->refresh_due = false;
     if (!core->swim) return;
     core_home_refresh(core);
-    myco_lease_hold(core->lease, core_hyphae_primary_count(core) + core_duties_held(core) > 0);
+    myco_lease_hold(core->lease, core_hyphae_primary_count(core) + core_duties_held(core) > 0 ||
+                                     core_locks_any(core));
     tell_meta(core);
     core_hyphae_shrink(core);
     core_birth(core);
@@ -465,6 +466,7 @@ static void depart(void *data)
     core->leaving = true;
     core->leave_stage = LEAVE_DEPART;
     core_duties_close(core);
+    core_locks_close(core);
     if (!core->joined || !core->up.count) {
         say_goodbye(core);
         return;
@@ -502,6 +504,7 @@ static void tick(void *data)
     if (!core->leaving) core_hyphae_hand_over(core, core->lag.slow);
     core_serve_sweep(core);
     core_duties_tick(core);
+    core_locks_tick(core);
     leave_step(core);
     witness_tick(core);
     core_refresh_soon(core);
@@ -522,6 +525,7 @@ static void lease_gained(void *data)
     struct myco_core *core = data;
     witness_lease(core, true);
     core_duties_lease(core);
+    core_locks_lease(core);
     core_ops_retry(core);
 }
 
@@ -530,6 +534,7 @@ static void lease_lost(void *data)
     struct myco_core *core = data;
     witness_lease(core, false);
     core_duties_lease(core);
+    core_locks_lease(core);
     core_ops_retry(core);
 }
 
@@ -679,6 +684,7 @@ void myco_core_free(struct myco_core *core)
     myco_map_free(&core->tokens);
     myco_commands_free(core->commands);
     core_duties_close(core);
+    core_locks_close(core);
     myco_council_free(core->council);
     myco_bootstrap_free(core->bootstrap);
     if (core->log) myco_rlog_close(core->log);

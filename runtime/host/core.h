@@ -125,6 +125,14 @@ void myco_core_resign(struct myco_campaign *campaign); /* no callback after it *
 void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *body,
     unsigned timeout_ms, myco_result_cb cb, void *data); /* value → version */
 
+/* A lock, or coming to a barrier. The callback runs on a later turn: first when it is held (a
+ * barrier: passed) or failed, then, of a lock that was held, when it is lost. The handle is given:
+ * myco_core_unlock() in any case, after which no callback runs. wait_ms 0: the default. */
+struct myco_core_lock;
+struct myco_core_lock *myco_core_lock(struct myco_core *core, enum myco_lock_kind kind,
+    const char *name, uint32_t permits, bool try, unsigned wait_ms, myco_lock_cb cb, void *data);
+void myco_core_unlock(struct myco_core_lock *lock);
+
 /* ── Looking in ── */
 
 /* Where pulse reaches this node; told to all. "": nowhere. */

@@ -141,7 +141,7 @@ void core_op_get(struct core_op *op)
 static void refused_here(struct core_op *op, int rc)
 {
     char message[160];
-    uint64_t version = rc == MYCO_EFENCED ? core_fence_known(op->core, op->put.fence.name) : 0;
+    uint64_t version = rc == MYCO_EFENCED ? core_fence_newer(op->core, &op->put.fence) : 0;
     op->token = 0;
     snprintf(message, sizeof message, "%s", myco_strerror(rc));
     if (op->put.fence.name)

@@ -1,6 +1,7 @@
 /* Fences where a primary serves: operations that show an epoch, judged by what the cluster agreed
  * on, then by what the hypha was shown before (store/hypha_fence.c). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -34,10 +35,36 @@ int core_fence_check(const struct myco_core *core, const struct myco_fence *fenc
     return MYCO_ENOTSUP;
 }
 
-uint64_t core_fence_known(const struct myco_core *core, const char *name)
+/* "lock/NAME" or "lock/NAME/SLOT": the epoch of its present holding, 0: none. */
+static uint64_t lock_epoch(const struct myco_core *core, const char *name)
 {
-    const struct myco_election_record *election = myco_state_election(core->state, name);
-    return election ? election->epoch : 0;
+    char lock[MYCO_STATE_NAME_MAX + 1];
+    const char *slash = strchr(name, '/');
+    size_t size = slash ? (size_t)(slash - name) : strlen(name);
+    uint32_t slot = slash ? (uint32_t)strtoul(slash + 1, NULL, 10) : 0;
+    if (size >= sizeof lock) return 0;
+    memcpy(lock, name, size);
+    lock[size] = 0;
+    const struct myco_lock_record *record = myco_state_lock(core->state, MYCO_LOCK_LOCK, lock);
+    for (uint32_t i = 0; record && i < record->count; i++)
+        if (record->entries[i].epoch && record->entries[i].slot == slot)
+            return record->entries[i].epoch;
+    return 0;
+}
+
+/* Epochs of locks come in the order of the log. So one that is not above the newest that was given
+ * out here, and is not the lock's own, is over; a newer one this node has not heard of yet. */
+uint64_t core_fence_newer(const struct myco_core *core, const struct myco_fence *fence)
+{
+    const struct myco_state *state = core->state;
+    if (strncmp(fence->name, "lock/", 5) == 0) {
+        uint64_t held = lock_epoch(core, fence->name + 5);
+        uint64_t newest = MYCO_EPOCH(state->incarnation, state->epoch_counter);
+        if (fence->epoch == held || fence->epoch > newest) return 0;
+        return held > fence->epoch ? held : newest;
+    }
+    const struct myco_election_record *election = myco_state_election(state, fence->name);
+    return election && election->epoch > fence->epoch ? election->epoch : 0;
 }
 
 struct core_fence *core_fence_new(const struct core_hypha *copy, const struct myco_fence *fence)
@@ -70,7 +97,7 @@ void core_fence_refusal(const struct myco_core *core, const struct myco_fence *f
     if (status == MYCO_ETOOBIG)
         snprintf(message, size, "the hypha keeps the epochs of %d fences already", MYCO_FENCES_MAX);
     else
-        core_fence_why(&shown, status, core_fence_known(core, fence->name), message, size);
+        core_fence_why(&shown, status, core_fence_newer(core, fence), message, size);
 }
 
 int core_fence_read(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
@@ -79,7 +106,7 @@ int core_fence_read(struct myco_core *core, struct core_hypha *copy, struct myco
     struct core_token reads = *token;
     struct myco_write write = {
         .op = MYCO_OP_NOOP, .fence = myco_str(fence->name), .fence_epoch = fence->epoch};
-    if (core_fence_known(core, fence->name) > fence->epoch) return MYCO_EFENCED;
+    if (core_fence_newer(core, fence)) return MYCO_EFENCED;
     reads.fence = core_fence_new(copy, fence);
     reads.fence->read = true;
     myco_buf_bytes(&reads.fence->key, key.data, key.size);

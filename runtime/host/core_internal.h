@@ -109,6 +109,8 @@ struct myco_core {
     struct myco_list waiting; /* ops that wait for a primary */
     uint64_t next_token, next_request;
     struct myco_list campaigns;
+    struct myco_map locks;     /* ticket → struct myco_core_lock */
+    uint64_t next_ticket;
     struct myco_list given_up; /* elections that this node gives up, until the log says so */
     struct myco_list inbox;    /* requests of Cytoplasm */
     uint64_t next_inbox;
@@ -218,13 +220,23 @@ void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
     struct core_hypha *copy, struct myco_slice key);
 void core_op_get(struct core_op *op); /* its fence stands: reads */
 
+/* core_locks.c */
+void core_locks_event(
+    struct myco_core *core, const struct myco_lock_record *lock, const struct myco_lock_entry *entry);
+void core_locks_lease(struct myco_core *core); /* gained or lost */
+void core_locks_tick(struct myco_core *core);
+void core_locks_close(struct myco_core *core);
+bool core_locks_any(const struct myco_core *core); /* held or waited for */
+bool core_lock_held(const struct myco_core_lock *lock);
+
 /* core_fence.c */
 void core_token_free(struct core_token *token);
 /* EINVAL, ENOTSUP, EVERSION: with a message. */
 int core_fence_check(const struct myco_core *core, const struct myco_fence *fence,
     const struct myco_septum_record *septum, char *message, size_t size);
-/* The newest epoch of that name that the cluster agreed on; 0: not one of its names. */
-uint64_t core_fence_known(const struct myco_core *core, const char *name);
+/* An epoch of an election or a lock is over as the cluster agreed: the newer one; 0: not known to
+ * be. */
+uint64_t core_fence_newer(const struct myco_core *core, const struct myco_fence *fence);
 /* NULL: no fence. */
 struct core_fence *core_fence_new(const struct core_hypha *copy, const struct myco_fence *fence);
 /* What a refusal means, for people. */

@@ -66,7 +66,7 @@ int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_
     MYCO_METRIC_ADD(core->env->metrics, PUTS, 1);
     if (!options->fence.name) return core_give_token(core, copy, &write, token);
     if (septum->options.kind != MYCO_SEPTUM_DURABLE) return MYCO_ENOTSUP;
-    if (core_fence_known(core, options->fence.name) > options->fence.epoch) return MYCO_EFENCED;
+    if (core_fence_newer(core, &options->fence)) return MYCO_EFENCED;
     struct core_token fenced = *token;
     fenced.fence = core_fence_new(copy, &options->fence);
     int rc = core_give_token(core, copy, &write, &fenced);
@@ -201,7 +201,7 @@ static void refuse(struct myco_core *core, uint64_t from, uint64_t request, int 
     snprintf(message, sizeof message, "%s", myco_strerror(status));
     if (fence->name) core_fence_refusal(core, fence, status, message, sizeof message);
     struct myco_result refused = {.status = status, .message = message};
-    if (status == MYCO_EFENCED) refused.version = core_fence_known(core, fence->name);
+    if (status == MYCO_EFENCED) refused.version = core_fence_newer(core, fence);
     respond(core, from, request, &refused);
 }
 

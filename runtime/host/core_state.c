@@ -187,10 +187,16 @@ static void on_features(uint64_t active, void *data)
     core_refresh_soon(core);
 }
 
+static void on_lock(
+    const struct myco_lock_record *lock, const struct myco_lock_entry *entry, void *data)
+{
+    core_locks_event(data, lock, entry);
+}
+
 struct myco_state_events core_state_events(struct myco_core *core)
 {
     return (struct myco_state_events){
-        on_cluster, on_member, on_election, on_septum, on_hypha, on_policy, core, on_features};
+        on_cluster, on_member, on_election, on_septum, on_hypha, on_policy, core, on_features, on_lock};
 }
 
 /* ── birth ── the first leader names the cluster: a new one, or what the object store remembers

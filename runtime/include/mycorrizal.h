@@ -403,6 +403,56 @@ MYCO_API int myco_follow(struct myco *node, uint64_t from, myco_event_cb cb, voi
 /* Takes the follower; no callback runs after `done` did. */
 MYCO_API void myco_unfollow(struct myco_follower *follower, void (*done)(void *data), void *data);
 
+/* ── Nodosum: locks and barriers ────────────────────────────────────────────────────────────── */
+
+struct myco_lock;
+
+struct myco_lock_options {
+    unsigned permits; /* how many hold it at once; 0: 1, a mutex; at most 1,024 */
+    bool try;         /* EBUSY unless one is free now */
+    unsigned wait_ms; /* for a free one; 0: the node's default deadline */
+};
+
+struct myco_lock_state {
+    const char *name;
+    bool held;
+    uint64_t epoch;          /* the fencing token: rises with every holding, never repeats */
+    struct myco_fence fence; /* to be shown to septa: "lock/NAME", of further permits
+                                "lock/NAME/SLOT"; refused once this holding is over */
+    int status; /* 0: held. EBUSY, ETIMEDOUT, ECONFLICT (in use with another number of permits),
+                   EINVAL, EFULL, EVERSION: it was not got. ECLOSED: it was held, and is lost */
+    const char *message;
+};
+/* Once when it is held or was not got, and once when one that was held is lost: the node's lease ran
+ * out, or it leaves. state is lent until it returns. */
+typedef void (*myco_lock_cb)(const struct myco_lock_state *state, void *data);
+
+/* Asks for a lock. Who waits gets it in the order of asking. It is not re-entrant: who holds it and
+ * asks again waits for himself. It rests on the lease of the node, as leaderships do: what a node
+ * that died held is free once its lease is over for certain. A fence makes it safe against a holder
+ * that was stopped for longer than that; without one, a lock only keeps honest clocks apart. The
+ * handle is given, to be returned by myco_unlock() in any case. 65,536 names, and 4,096 that hold
+ * one or wait for it. */
+MYCO_API int myco_lock_async(struct myco *node, const char *name,
+    const struct myco_lock_options *options, myco_lock_cb cb, void *data, struct myco_lock **lock,
+    struct myco_err *err);
+/* Waits until it is held: then *lock is given, else nothing. The callback (may be NULL) runs when it
+ * is lost. Not from a callback: EBUSY. */
+MYCO_API int myco_lock(struct myco *node, const char *name, const struct myco_lock_options *options,
+    myco_lock_cb cb, void *data, struct myco_lock **lock, struct myco_err *err);
+/* Whether it is held now, and the fence to show, its name lent until unlock. Any thread. */
+MYCO_API bool myco_lock_held(struct myco_lock *lock, struct myco_fence *fence);
+/* Gives it back, or waits no more. Takes the handle; no callback runs after `done` did. */
+MYCO_API void myco_unlock(struct myco_lock *lock, void (*done)(void *data), void *data);
+
+/* Waits until `parties` came to the barrier of that name; then all pass, and it is new. ETIMEDOUT,
+ * ECONFLICT (others wait for another number), EUNKNOWN (a snapshot came meanwhile: perhaps it
+ * passed). The result's version is an epoch, the same for all that passed together. */
+MYCO_API int myco_barrier_async(struct myco *node, const char *name, unsigned parties,
+    unsigned wait_ms, myco_result_cb cb, void *data);
+MYCO_API int myco_barrier(struct myco *node, const char *name, unsigned parties, unsigned wait_ms,
+    struct myco_err *err);
+
 /* ── Policies ───────────────────────────────────────────────────────────────────────────────── */
 
 /* Applies a policy of `kind` cluster-wide through consensus. It is compiled, and its examples are

@@ -6,6 +6,7 @@
 #include "wire/message.h"
 
 #define WARN_MS   5000 /* one that is refused is sent again and again by older versions */
+#define TICK_MS   50
 #define RESEND_MS 250  /* a leader that has not committed it by then is asked again */
 
 struct pending {
@@ -65,7 +66,7 @@ void myco_commands_free(struct myco_commands *commands)
 void myco_commands_start(struct myco_commands *commands, struct myco_rlog *log)
 {
     commands->log = log;
-    myco_timer_start(&commands->timer, 50, 50);
+    myco_timer_start(&commands->timer, TICK_MS, TICK_MS);
 }
 
 void myco_commands_hint(struct myco_commands *commands, uint64_t leader)
@@ -123,6 +124,8 @@ int myco_commands_submit(struct myco_commands *commands, uint8_t kind, struct my
     myco_buf_free(body);
     myco_list_append(&commands->pending, &pending->link);
     commands->count++;
+    if (!myco_timer_active(&commands->timer) && commands->log)
+        myco_timer_start(&commands->timer, TICK_MS, TICK_MS);
     dispatch(commands, pending);
     return 0;
 }
@@ -162,6 +165,7 @@ static void tick(void *data)
         else if (now - pending->sent_ns >= (uint64_t)RESEND_MS * 1000000)
             dispatch(commands, pending);
     }
+    if (commands->count == 0) myco_timer_stop(&commands->timer); /* until something is submitted */
 }
 
 static void refused(struct myco_commands *commands, uint64_t from, struct myco_slice payload)

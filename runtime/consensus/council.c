@@ -206,7 +206,11 @@ static void sit(void *data)
 {
     struct myco_council *council = data;
     const struct myco_council_options *options = &council->options;
-    if (!myco_rlog_is_established(options->log) || !options->state->cluster) return;
+    if (!myco_rlog_is_established(options->log)) {
+        myco_timer_stop(&council->timer); /* until it is poked */
+        return;
+    }
+    if (!options->state->cluster) return;
     if (council->term != myco_rlog_term(options->log)) { /* a new reign: ask everything anew */
         council->term = myco_rlog_term(options->log);
         council->reign_began_ms = myco_now_ms(options->env);

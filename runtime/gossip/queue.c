@@ -16,6 +16,8 @@
 
 #define LAMBDA 4
 #define FANOUT 3
+#define MISSES_MAX                                                                                 \
+    8 /* that did not fit: the datagram is as good as full, and thousands may be queued */
 
 static unsigned limit(const struct myco_swim *swim)
 {
@@ -56,10 +58,15 @@ static bool encode(struct myco_swim *swim, const struct myco__member *member)
 void myco__queue_fill(struct myco_swim *swim)
 {
     struct myco_list told;
+    unsigned misses = 0;
     myco_list_init(&told);
-    for (unsigned i = 0; i < MYCO__TRANSMITS_MAX; i++) {
+    for (unsigned i = 0; i < MYCO__TRANSMITS_MAX && misses < MISSES_MAX; i++) {
         MYCO_LIST_EACH (link, &swim->queue[i]) {
-            if (!encode(swim, MYCO_CONTAINER(link, struct myco__member, queued))) continue;
+            if (misses == MISSES_MAX) break;
+            if (!encode(swim, MYCO_CONTAINER(link, struct myco__member, queued))) {
+                misses++;
+                continue;
+            }
             myco_list_remove(link);
             myco_list_append(&told, link);
         }

@@ -10,7 +10,6 @@
 #include "host/core_witness.h"
 
 #define TICK_MS       50
-#define RETRY_MS      10
 #define TIMEOUT_MS    5000
 #define LEASE_MS      300
 #define DEPART_MS     1500 /* for the LEAVE command */
@@ -187,6 +186,7 @@ static void hint_leader(struct myco_core *core)
         best = member->id;
         best_term = meta.term;
     }
+    core->hinted = best;
     myco_commands_hint(core->commands, best);
     myco_rlog_tail_hint(core->log, best);
 }
@@ -202,13 +202,20 @@ static void lose_peer(struct myco_core *core, uint64_t peer)
     core_ops_peer_down(core, peer);
 }
 
+/* All members are looked through only when it may change the answer: there may be thousands. */
+static bool concerns_hint(struct myco_core *core, const struct myco_member *now)
+{
+    struct myco_node_meta meta;
+    return now->id == core->hinted || (myco_node_meta_read(now, &meta) && meta.leads);
+}
+
 static void on_member(const struct myco_member *now, const struct myco_member *was, void *data)
 {
     struct myco_core *core = data;
     if (!now) { /* forgotten: long dead, or of another cluster */
         core->transport->ops->unlink(core->transport, was->id);
         lose_peer(core, was->id);
-        hint_leader(core);
+        if (was->id == core->hinted) hint_leader(core);
         return;
     }
     bool alive = now->state <= MYCO_MEMBER_SUSPECT;
@@ -222,7 +229,7 @@ static void on_member(const struct myco_member *now, const struct myco_member *w
     if (!alive && myco_rlog_leader(core->log) == now->id) myco_rlog_leader_died(core->log, now->id);
     MYCO_METRIC_SET(
         core->env->metrics, MEMBERS_ALIVE, myco_swim_count(core->swim, MYCO_MEMBER_ALIVE));
-    hint_leader(core);
+    if (concerns_hint(core, now)) hint_leader(core);
     if (core->council) myco_council_poke(core->council);
     core_topology_changed(core);
     core_refresh_soon(core);
@@ -366,6 +373,7 @@ static void joined(const struct myco_result *result, void *data)
     }
     if (result->status) return; /* asked again */
     core->joined = true;
+    myco_timer_stop(&core->joining);
     core_topology_changed(core);
     core_hyphae_sync_all(core);
     static const char *const subsystems[] = {"mycel", "cytoplasm"};
@@ -657,7 +665,6 @@ void myco_core_start(
     myco_commands_start(core->commands, core->log);
     if (core->state->cluster) myco_lease_start(core->lease, core->log, core->state->lease_ms);
     myco_timer_start(&core->tick, TICK_MS, TICK_MS);
-    myco_timer_start(&core->retry, RETRY_MS, RETRY_MS);
     myco_timer_start(&core->joining, 1, 20);
     tell_meta(core);
     core_topology_changed(core); /* what the log says may be known already */

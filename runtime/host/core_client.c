@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "host/core_internal.h"
 
+#define RETRY_MS       10 /* between attempts of what waits */
 #define OPS_MAX        65536
 #define SCAN_LIMIT     1000
 #define SCAN_LIMIT_MAX 10000
@@ -283,6 +284,7 @@ void core_ops_retry(void *data)
         else if (op->where == WAITING)
             attempt(op);
     }
+    if (myco_list_empty(&core->waiting)) myco_timer_stop(&core->retry); /* until there is one */
 }
 
 void core_ops_peer_down(struct myco_core *core, uint64_t node)
@@ -350,6 +352,7 @@ static struct core_op *make(struct myco_core *core, enum myco_request what, uint
     op->deadline_ns = myco_now_ns(core->env) +
                       (uint64_t)(timeout_ms ? timeout_ms : core->options.timeout_ms) * 1000000;
     myco_list_append(&core->waiting, &op->link);
+    if (!myco_timer_active(&core->retry)) myco_timer_start(&core->retry, RETRY_MS, RETRY_MS);
     return op;
 }
 

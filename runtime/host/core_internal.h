@@ -121,6 +121,7 @@ struct myco_core {
     uint64_t tick_due_ns, transfer_at_ms;
     struct myco_timer tick, retry, joining, hand_over;
     enum { LEAVE_NOT, LEAVE_FLUSH, LEAVE_DEPART, LEAVE_HAND_OVER, LEAVE_GOODBYE } leave_stage;
+    uint64_t hinted; /* who leads, as gossip says; 0: nobody */
     uint64_t leader_seen_ms;
     struct myco_deferred refresh;
     bool refresh_due, joined, join_sent, clean, ready, born_asked, leaving, failed;

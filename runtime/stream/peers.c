@@ -287,7 +287,10 @@ void myco_bus_peer_up(struct myco_bus *bus, uint64_t node)
     peer->id = node;
     peer->up_order = ++bus->orders;
     myco_map_put(&bus->peers, node, peer);
-    myco__interest_tell(bus);
+    if (bus->serial == 0)
+        peer->greeted = true; /* it knows nothing of us, and that is all there is */
+    else if (!tell_peer(bus, peer))
+        myco_timer_start(&bus->retry, RETRY_MS, 0);
     check_flushes(bus);
 }
 
@@ -297,7 +300,7 @@ void myco_bus_peer_down(struct myco_bus *bus, uint64_t node)
     struct myco__peer *peer = myco_map_get(&bus->peers, node);
     if (!peer) return;
     peer_free(bus, peer);
-    forget_gone(bus);
+    if (!myco_list_empty(&bus->gone)) forget_gone(bus);
     check_flushes(bus);
 }
 

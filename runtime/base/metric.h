@@ -58,7 +58,7 @@
     X(EVENTS_ELECTION, "mycorrizal_events_election_total", COUNTER, "events of elections")         \
     X(EVENTS_CONSENSUS, "mycorrizal_events_consensus_total", COUNTER,                              \
         "events of the consensus group")                                                           \
-    X(EVENTS_LEASE, "mycorrizal_events_lease_total", COUNTER, "events of this node's lease")       \
+    X(EVENTS_LEASE, "mycorrizal_events_lease_total", COUNTER, "events of a node's lease and loop") \
     X(EVENTS_HYPHA, "mycorrizal_events_hypha_total", COUNTER, "events of primaries that moved")    \
     X(EVENTS_CLUSTER, "mycorrizal_events_cluster_total", COUNTER,                                  \
         "events of septa, policies, features, keys")                                               \

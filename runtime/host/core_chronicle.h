@@ -40,6 +40,8 @@
     X(SNAPSHOT_INSTALLED, "snapshot.installed", INFO, "nodosum", EVENTS_CONSENSUS)                 \
     X(LEASE_LOST, "lease.lost", WARN, "nodosum", EVENTS_LEASE)                                     \
     X(LEASE_REGAINED, "lease.regained", INFO, "nodosum", EVENTS_LEASE)                             \
+    X(NODE_SLOW, "node.slow", WARN, "hypha", EVENTS_LEASE)                                         \
+    X(NODE_RECOVERED, "node.recovered", INFO, "hypha", EVENTS_LEASE)                               \
     X(HYPHAE_MOVED, "hyphae.moved", INFO, "mycel", EVENTS_HYPHA)                                   \
     X(SEPTUM_CREATED, "septum.created", INFO, "mycel", EVENTS_CLUSTER)                             \
     X(POLICY_APPLIED, "policy.applied", INFO, "policy", EVENTS_CLUSTER)                            \

@@ -74,14 +74,18 @@ static void give_group_away(struct myco_core *core, uint64_t now_ms)
 
 static void say(struct myco_core *core)
 {
+    struct chronicle_note note = chronicle_note(
+        core->lag.slow ? MYCO_EVENT_NODE_SLOW : MYCO_EVENT_NODE_RECOVERED, core->name);
+    chronicle_number(&note, "p99_ms", core->lag.p99_ms);
+    chronicle_number(&note, "max_ms", core->lag.max_ms);
+    chronicle_number(&note, "limit_ms", core->state->lease_ms / 4);
     if (core->lag.slow)
-        MYCO_WARN(core->env->log, "hypha",
-            "this node's loop is late: what it leads goes to others until it has recovered",
-            "p99_ms=%u max_ms=%u limit_ms=%u", core->lag.p99_ms, core->lag.max_ms,
-            core->state->lease_ms / 4);
-    else
-        MYCO_INFO(core->env->log, "hypha", "this node's loop is in time again", "p99_ms=%u",
+        chronicle_tell(core->chronicle, &note,
+            "this node's loop is late, by %u ms at p99: what it leads goes to others until it has "
+            "recovered",
             core->lag.p99_ms);
+    else
+        chronicle_tell(core->chronicle, &note, "this node's loop is in time again");
 }
 
 /* The tick repeats: when it will be due next is known, and late is what it is past that. */

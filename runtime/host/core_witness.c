@@ -153,6 +153,14 @@ static bool is_nodosum(const struct myco_election_record *election)
     return strcmp(election->name, "nodosum") == 0;
 }
 
+static bool is_slow(const struct myco_core *core, uint64_t node)
+{
+    struct myco_node_meta meta;
+    if (node == core->identity.id) return core->lag.slow;
+    const struct myco_member *seen = core->swim ? myco_swim_get(core->swim, node) : NULL;
+    return seen && myco_node_meta_read(seen, &meta) && meta.slow;
+}
+
 /* Why who held it lost it. */
 static void why_lost(const struct myco_core *core, struct witness_holder *known,
     const struct myco_election_record *election)
@@ -161,6 +169,8 @@ static void why_lost(const struct myco_core *core, struct witness_holder *known,
     const char *name = witness_name(core, known->node);
     if (core->applying == MYCO_COMMAND_RESIGN)
         snprintf(known->reason, sizeof known->reason, "%s resigned", name);
+    else if (core->applying == MYCO_COMMAND_RELEASE && known->wanted && is_slow(core, known->node))
+        snprintf(known->reason, sizeof known->reason, "%s is slow", name);
     else if (core->applying == MYCO_COMMAND_RELEASE && known->wanted)
         snprintf(known->reason, sizeof known->reason, "%s was preferred",
             witness_name(core, known->wanted));
@@ -188,8 +198,8 @@ static void tell_held(struct myco_core *core, const struct witness_holder *known
 {
     const char *to = witness_name(core, known->node);
     bool moved = known->former && !known->vacant;
-    struct chronicle_note note = chronicle_note(
-        moved ? MYCO_EVENT_ELECTION_MOVED : MYCO_EVENT_ELECTION_GAINED, known->name);
+    struct chronicle_note note =
+        chronicle_note(moved ? MYCO_EVENT_ELECTION_MOVED : MYCO_EVENT_ELECTION_GAINED, known->name);
     chronicle_field(&note, "to", to);
     if (moved) chronicle_field(&note, "from", witness_name(core, known->former));
     chronicle_number(&note, "epoch", known->epoch);

@@ -148,6 +148,7 @@ static void node_start(struct myco_sim *sim, unsigned host, void *data)
     myco_core_join(node->core, &seed);
     sim_events_node_up(node);
     sim_fence_node_up(node);
+    sim_chronicle_node_up(node);
 }
 
 static void node_crash(struct myco_sim *sim, unsigned host, void *data)
@@ -198,6 +199,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     world->cache = sim_cache_new(world);
     world->events = sim_events_new(world);
     world->fence = sim_fence_new(world);
+    world->chronicle = sim_chronicle_new();
     world->disks = sim_disks_new(world);
     return world;
 }
@@ -209,6 +211,7 @@ void sim_world_free(struct sim_world *world)
     sim_disks_free(world->disks);
     sim_events_free(world->events);
     sim_fence_free(world->fence);
+    sim_chronicle_free(world->chronicle);
     sim_cache_free(world->cache);
     sim_clients_free(world->clients);
     sim_check_free(world->check);
@@ -320,6 +323,7 @@ static void rest(struct sim_world *world)
     sim_events_last(world);
     await(world, heard, 5000, "an event did not reach all subscribers after healing");
     sim_check_copies(world);
+    sim_chronicle_verify(world);
 }
 
 static void lose_everything(struct sim_world *world)
@@ -388,6 +392,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
         sim_clients_report(world, stdout);
         sim_events_report(world, stdout);
         sim_fence_report(world, stdout);
+        sim_chronicle_report(world, stdout);
         sim_topology_report(world, stdout);
         sim_disks_report(world, stdout);
     }

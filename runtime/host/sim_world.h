@@ -8,6 +8,7 @@
  *   sim_clients.c  those who read and write a durable septum; sim_judge.c judges what they saw
  *   sim_cache.c    those who use a cache; sim_events.c those who publish, listen and campaign
  *   sim_fence.c    those who write with the epoch of what they lead, or led
+ *   sim_chronicle.c those who follow what the nodes tell of the cluster
  *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
  *   sim_store.c    the manifests, and what a restore must bring back
  *   sim_failover.c how long a dead leader or primary is missed
@@ -58,6 +59,7 @@ struct sim_world {
     struct sim_cache *cache;
     struct sim_events *events;
     struct sim_fence *fence;
+    struct sim_chronicle *chronicle;
     struct sim_disks *disks;
     uint64_t reborn_after; /* the incarnation that was lost: what comes is higher */
     bool closing;          /* what happens now is no violation */
@@ -155,6 +157,13 @@ void sim_fence_node_up(struct sim_node *node);
 void sim_fence_node_down(struct sim_node *node);
 void sim_fence_verify(struct sim_world *world); /* of all that was accepted */
 void sim_fence_report(struct sim_world *world, FILE *file);
+
+/* sim_chronicle.c */
+struct sim_chronicle *sim_chronicle_new(void);
+void sim_chronicle_free(struct sim_chronicle *chronicle);
+void sim_chronicle_node_up(struct sim_node *node);
+void sim_chronicle_verify(struct sim_world *world); /* at rest */
+void sim_chronicle_report(struct sim_world *world, FILE *file);
 
 /* sim_disks.c */
 struct sim_disks *sim_disks_new(struct sim_world *world);

@@ -9,7 +9,8 @@ local KINDS <const> = {
   "election.gained", "election.moved", "election.lost", "leader.changed",
   "voter.added", "voter.changed", "voter.removed", "quorum.lost", "quorum.regained",
   "snapshot.taken", "snapshot.installed", "lease.lost", "lease.regained",
-  "hyphae.moved", "septum.created", "policy.applied", "policy.rolled_back", "feature.activated", "keys.rotated",
+  "node.slow", "node.recovered", "hyphae.moved", "septum.created", "policy.applied", "policy.rolled_back", "feature.activated",
+  "keys.rotated",
 }
 
 local TOGETHER <const> = "200ms" -- what nodes say within it is put in order
@@ -237,8 +238,8 @@ return {
     doc = [[
 A node keeps its last 4,096 events in memory (option events-max), from its start on. KIND is one of
 ]] .. "  " .. table.concat(KINDS, " ", 1, 5) .. "\n  " .. table.concat(KINDS, " ", 6, 9) .. "\n  "
-      .. table.concat(KINDS, " ", 10, 14) .. "\n  " .. table.concat(KINDS, " ", 15, 18) .. "\n  "
-      .. table.concat(KINDS, " ", 19) .. "\nor the word before the dot. Ctrl-C ends --follow.",
+      .. table.concat(KINDS, " ", 10, 14) .. "\n  " .. table.concat(KINDS, " ", 15, 20) .. "\n  "
+      .. table.concat(KINDS, " ", 21) .. "\nor the word before the dot. Ctrl-C ends --follow.",
     args = {}, missing = "not all nodes could be asked",
     flags = {
       json = { false, "as JSON, a line each, with the name of the node" },

@@ -129,12 +129,10 @@ static int check_options(size_t source, const char *text, struct myco_err *err)
     return 0;
 }
 
-int myco_join_check(const char *place, struct myco_err *err)
+static int check_place(const char *place, struct myco_err *err)
 {
     char address[PLACE_MAX];
     int source = find_source(place);
-    if (strlen(place) >= sizeof address)
-        return myco_err(err, MYCO_EINVAL, "a place has %d characters at most", PLACE_MAX - 1);
     if (source < 0)
         return host_port_ok(place)
                    ? 0
@@ -147,6 +145,20 @@ int myco_join_check(const char *place, struct myco_err *err)
     address[size] = 0;
     if (!sources[source].ok(address)) return wrong(err, place, sources[source].right);
     return rest[size] ? check_options((size_t)source, rest + size + 1, err) : 0;
+}
+
+/* Blanks around it are what a list may have after its commas. */
+int myco_join_check(const char *place, struct myco_err *err)
+{
+    char text[PLACE_MAX];
+    place += strspn(place, " ");
+    size_t size = strlen(place);
+    while (size > 0 && place[size - 1] == ' ') size--;
+    if (size >= sizeof text)
+        return myco_err(err, MYCO_EINVAL, "a place has %d characters at most", PLACE_MAX - 1);
+    memcpy(text, place, size);
+    text[size] = 0;
+    return check_place(text, err);
 }
 
 int myco_join_check_all(const char *join, const char *store, bool no_lua, struct myco_err *err)

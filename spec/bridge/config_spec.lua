@@ -45,6 +45,49 @@ describe("a configuration file", function()
     end
   end)
 
+  it("names places to look for others, as text or tables", function()
+    local good = {
+      [['10.0.0.1:7946, [fd00::1]:7946']], [[{ '10.0.0.1:7946', 'db1:7946' }]], [[{ dns = 'shop.internal' }]],
+      [[{ dns = 'shop.internal', port = 7946, every = '10s' }]],
+      [[{ { srv = '_m._tcp.shop' }, 'multicast:239.1.2.3:5' }]],
+      [[{ consul = { 'http://127.0.0.1:8500/shop', tag = 'eu, west', token_file = '/t' } }]],
+      [[{ policy = 'mine.lua', colour = 'red' }]], [[{ store = true }, store = 'file:x']],
+    }
+    for _, join in ipairs(good) do
+      local status, err = check(("return { join = %s }"):format(join))
+      assert.equal("", err)
+      assert.equal(0, status)
+    end
+    local bad = {
+      ["'10.0.0.1'"] = "'10.0.0.1' is not HOST:PORT", ["{ dsn = 'x' }"] = "config.lua:2: join: a place names none of",
+      ["{ dns = 'x', srv = 'y' }"] = "both 'dns' and 'srv'", ["{ dns = 'a b' }"] = "is not dns:NAME",
+      ["{ dns = 'x', color = 1 }"] = "dns: has no option 'color'; it has: every timeout port server",
+      ["{ dns = print or type }"] = "it holds a function", ["'multicast:10.0.0.1:5'"] = "is not multicast:GROUP:PORT",
+      ["'consul:https://x/y'"] = "TLS is not spoken here", ["{ store = true }"] = "the option store is not set",
+      ["{ dns = 'x' }, no_lua = true"] = "is looked up by Lua, and no_lua is set", ["'dns:x:0'"] = "is not dns:NAME",
+    }
+    for join, reason in pairs(bad) do
+      local status, err = check(("return {\njoin = %s }"):format(join))
+      assert.not_equal(0, status)
+      assert.truthy(err:find(reason, 1, true), err)
+    end
+  end)
+
+  it("knows every option of the sources that come along", function()
+    local addresses = {
+      static = "h:1", dns = "x", srv = "x", multicast = "239.1.2.3:4", consul = "http://h:1/s", store = "",
+    }
+    for name, address in pairs(addresses) do
+      local read = assert(require("mycorrizal.discovery.source").read(("%s:%s"):format(name, address)))
+      for option in pairs(read.policy.options) do
+        local place = ("%s:%s?%s=1"):format(name, address, option)
+        local status, err = check(("return { join = '%s', store = 'file:x' }"):format(place))
+        assert.equal("", err)
+        assert.equal(0, status)
+      end
+    end
+  end)
+
   it("has no way to files, programs or the loader", function()
     for _, name in ipairs { "io", "os", "require", "load", "dofile", "debug", "package" } do
       assert.equal(0, check(("assert(%s == nil) return {}"):format(name)))

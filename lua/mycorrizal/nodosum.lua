@@ -1,6 +1,7 @@
 -- Nodosum, coordination: members, elections, policies of the cluster.
 
 local core <const> = require "mycorrizal.core"
+local lock <const> = require "mycorrizal.lock"
 local task <const> = require "mycorrizal.task"
 local text <const> = require "mycorrizal.text"
 
@@ -73,6 +74,48 @@ end
 
 Election.close = Election.resign
 Election.__close = Election.resign
+
+-- ── Locks ──
+
+--- Waits until this lock is held: local lock <close> = assert(nodosum:lock("import", { wait = "2s" })).
+--- wait = 0 asks only whether it is free; on_lost(lock) runs when the node's lease ran out. Who asks
+--- twice waits for himself. Show it to what it protects: septum:put(key, value, { fence = lock }).
+---@param name string
+---@param options { wait: number|string?, on_lost: fun(lock: myco.lock)? }?
+---@return myco.lock?
+---@return string? message
+---@return string? code
+function Nodosum:lock(name, options)
+  return lock.lock(self.node, name, 1, options)
+end
+
+--- The same for one of `permits`, which all who use the name must agree on.
+---@param name string
+---@param permits integer
+---@param options { wait: number|string?, on_lost: fun(lock: myco.lock)? }?
+---@return myco.lock?
+---@return string? message
+---@return string? code
+function Nodosum:semaphore(name, permits, options)
+  return lock.lock(self.node, name, permits, options)
+end
+
+--- A barrier: assert(nodosum:barrier("start", 3):enter { wait = "1m" }) returns once three entered it;
+--- :leave() waits for all of them again.
+---@param name string
+---@param parties integer
+---@return myco.barrier
+function Nodosum:barrier(name, parties)
+  return lock.barrier(self.node, name, parties)
+end
+
+--- Locks and barriers in use: {kind, name, permits, holders = {{node, epoch, fence}}, waiters = {node}}.
+---@return table[]?
+---@return string? message
+---@return string? code
+function Nodosum:locks()
+  return self.node:inspect("locks")
+end
 
 -- ── What there is ──
 

@@ -48,6 +48,83 @@ static int nodosum_campaign(lua_State *L)
     return 1;
 }
 
+/* ── Locks ── */
+
+static int push_lock(lua_State *L, const void *payload)
+{
+    const struct myco_lock_state *state = payload;
+    lua_createtable(L, 0, 5);
+    lua_pushboolean(L, state->held);
+    lua_setfield(L, -2, "held");
+    lua_pushinteger(L, (lua_Integer)state->epoch);
+    lua_setfield(L, -2, "epoch");
+    lua_pushstring(L, state->fence.name);
+    lua_setfield(L, -2, "fence");
+    lua_pushstring(L, state->message);
+    lua_setfield(L, -2, "message");
+    lua_pushstring(L, myco_errname(state->status));
+    lua_setfield(L, -2, "code");
+    return 1;
+}
+
+static void on_lock(const struct myco_lock_state *state, void *data)
+{
+    myco__call_deliver(data, push_lock, state);
+}
+
+static void unlock(struct myco__held *held)
+{
+    myco_unlock(held->handle, on_resigned, held->call);
+}
+
+static unsigned check_permits(lua_State *L, int index)
+{
+    lua_Integer permits = luaL_checkinteger(L, index);
+    luaL_argcheck(L, permits >= 1 && permits <= 1024, index, "from 1 to 1024");
+    return (unsigned)permits;
+}
+
+/* lock(node, name, permits, try, wait_ms, function(state)): a lock, for release(). */
+static int nodosum_lock(lua_State *L)
+{
+    struct myco_err err = {0};
+    struct myco_lock *lock;
+    struct myco *node = myco__check_node(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    struct myco_lock_options options = {.permits = check_permits(L, 3),
+        .try = lua_toboolean(L, 4),
+        .wait_ms = myco__optional_ms(L, 5)};
+    struct myco__held *held = myco__hold(L, node, myco__call_new(L, 6), unlock);
+    if (myco_lock_async(node, name, &options, on_lock, held->call, &lock, &err))
+        return myco__hold_failed(L, held, &err);
+    held->handle = lock;
+    return 1;
+}
+
+static int push_passed(lua_State *L, const void *payload)
+{
+    const struct myco_result *result = payload;
+    if (result->status) return myco__push_failed_result(L, result);
+    lua_pushinteger(L, (lua_Integer)result->version);
+    return 1;
+}
+
+static void on_passed(const struct myco_result *result, void *data)
+{
+    myco__call_finish(data, push_passed, result);
+}
+
+/* barrier(node, name, parties, wait_ms, callback): its epoch. */
+static int nodosum_barrier(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    unsigned parties = check_permits(L, 3), wait_ms = myco__optional_ms(L, 4);
+    struct myco__call *call = myco__call_new(L, 5);
+    return myco__started(
+        L, myco_barrier_async(node, name, parties, wait_ms, on_passed, call), call);
+}
+
 /* ── Policies ── */
 
 static int push_version(lua_State *L, const void *payload)
@@ -88,6 +165,6 @@ static int nodosum_policy_rollback(lua_State *L)
         L, myco_policy_rollback_async(node, kind, author, timeout_ms, on_policy, call), call);
 }
 
-const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign},
-    {"policy_apply", nodosum_policy_apply}, {"policy_rollback", nodosum_policy_rollback},
-    {NULL, NULL}};
+const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign}, {"lock", nodosum_lock},
+    {"barrier", nodosum_barrier}, {"policy_apply", nodosum_policy_apply},
+    {"policy_rollback", nodosum_policy_rollback}, {NULL, NULL}};

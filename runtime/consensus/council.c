@@ -32,6 +32,7 @@ void myco_council_free(struct myco_council *council)
     myco_map_free(&council->dead_since);
     MYCO_MAP_EACH (struct myco_council_holder, holder, &council->holders) myco_free(holder);
     myco_map_free(&council->holders);
+    myco__council_book_free(council);
     myco_buf_free(&council->granted);
     myco_free(council->members);
     myco_free(council);
@@ -121,8 +122,8 @@ static void look_at_holders(struct myco_council *council)
     const struct myco_state *state = council->options.state;
     uint64_t now = myco_now_ns(council->options.env);
     MYCO_MAP_EACH (struct myco_council_holder, holder, &council->holders) holder->now = false;
-    for (uint32_t i = 0; i < state->election_count; i++)
-        mark(council, state->elections[i]->holder, now);
+    if (myco__council_book(council)) council->settled = false;
+    MYCO_MAP_EACH (struct myco_council_held, held, &council->held) mark(council, held->node, now);
     for (uint32_t s = 0; s < state->septum_count; s++)
         for (uint32_t h = 0; h < state->septa[s]->options.hyphae; h++)
             mark(council, state->septa[s]->hyphae[h].set.primary, now);
@@ -214,7 +215,7 @@ static void sit(void *data)
     if (council->term != myco_rlog_term(options->log)) { /* a new reign: ask everything anew */
         council->term = myco_rlog_term(options->log);
         council->reign_began_ms = myco_now_ms(options->env);
-        council->outstanding = council->placed_hash = council->elections_hash = 0;
+        council->outstanding = council->placed_hash = council->elections_view = 0;
     }
     uint64_t waited = myco_now_ns(options->env) - council->outstanding_ns;
     if (council->outstanding && waited < (uint64_t)OUTSTANDING_MS * 1000000) return;
@@ -224,6 +225,7 @@ static void sit(void *data)
     /* What restores service first, then what improves it. Sets and elections may go together. */
     bool urgent = myco__council_sets(council);
     urgent |= myco__council_elect(council);
+    urgent |= myco__council_locks(council);
     if (urgent) return;
     if (myco__council_place(council)) return;
     if (myco__council_bury(council) || myco__council_features(council)) return;

@@ -20,7 +20,7 @@ struct myco_council_options {
     struct myco_lease *lease;
     struct myco_policy_port policy;
     uint64_t self, generation;
-    const bool *slow; /* is our own loop late; NULL: never. Of others gossip says so */
+    const bool *slow;         /* is our own loop late; NULL: never. Of others gossip says so */
     unsigned unresponsive_ms; /* a live node that renews no lease for so long loses what it holds;
                                  0: 3,000 */
     unsigned forget_ms;       /* a voter that is dead for so long leaves the group; 0: 30,000 */
@@ -45,15 +45,27 @@ struct myco_council_holder {
     uint64_t shunned_ns; /* was silent: until then others are preferred */
     bool now;
 };
+/* What a node, in one generation, holds. */
+struct myco_council_held {
+    uint64_t node, generation;
+    uint32_t elections, locks;
+    bool gone; /* as of this round */
+};
 struct myco_council {
     struct myco_council_options options;
     struct myco_timer timer;
     uint64_t term, outstanding, outstanding_ns;
     uint64_t placed_hash, septa_placed; /* of what the placement policy was last asked about */
-    uint64_t elections_hash, reign_began_ms;
-    struct myco_buf granted;             /* in this round: the node of each grant, u64 */
-    struct myco_map dead_since;          /* raft id → uint64_t * ms */
-    struct myco_map holders;             /* node → struct myco_council_holder */
+    uint64_t reign_began_ms;
+    struct myco_map held; /* (node, generation) → struct myco_council_held */
+    uint64_t seen_elections, seen_locks, elections_view;
+    uint32_t free_elections;
+    uint64_t judged_changes;
+    uint32_t pass_at;           /* live holders up to here were judged since something changed */
+    bool settled;               /* nothing is to be done until something changes */
+    struct myco_buf granted;    /* in this round: the node of each grant, u64 */
+    struct myco_map dead_since; /* raft id → uint64_t * ms */
+    struct myco_map holders;    /* node → struct myco_council_holder */
     struct myco_council_member *members; /* registered and not left, sorted by id */
     size_t member_count;
 };
@@ -67,6 +79,14 @@ bool myco__council_slow(const struct myco_council *council, uint64_t id); /* its
 /* Others are preferred: it is slow, or was given something and stayed silent. */
 bool myco__council_shunned(const struct myco_council *council, uint64_t id);
 void myco__council_shun(struct myco_council *council, uint64_t id);
+/* council_book.c */
+bool myco__council_book(struct myco_council *council);
+void myco__council_book_free(struct myco_council *council);
+bool myco__council_book_gone(struct myco_council *council);
+bool myco__council_holder_gone(
+    const struct myco_council *council, const struct myco_election_record *election);
+uint32_t myco__council_leads(const struct myco_council *council, uint64_t id);
+bool myco__council_locks(struct myco_council *council);
 /* Takes. */
 void myco__council_propose(struct myco_council *council, uint8_t kind, struct myco_buf *body);
 /* Each returns whether it proposed something. */

@@ -10,6 +10,9 @@
 #define GATHER_MS                                                                                  \
     500 /* so young is a reign in which what nobody ever led waits for all voters to stand */
 #define SERVERS_MAX 64
+#define LEADERSHIPS_MAX                                                                            \
+    256             /* more are not listed in a world: candidates' `leads` counts them all */
+#define ASKS_MAX 64 /* in a round: then the loop gets its turn */
 
 static void grant(struct myco_council *council, const struct myco_election_record *election,
     const char *name, uint64_t node)
@@ -42,18 +45,6 @@ static bool elect_nodosum(struct myco_council *council)
     return true;
 }
 
-/* With what was proposed in this round, or several that are free at once would go to the same
- * one. */
-static uint32_t leads(const struct myco_council *council, uint64_t id)
-{
-    uint32_t count = 0;
-    const struct myco_state *state = council->options.state;
-    for (uint32_t i = 0; i < state->election_count; i++) count += state->elections[i]->holder == id;
-    struct myco_reader granted = myco_reader(council->granted.data, council->granted.size);
-    while (myco_read_left(&granted)) count += myco_read_u64(&granted) == id;
-    return count;
-}
-
 static void pack_candidate(msgpack_packer *pack, const struct myco_council *council,
     const struct myco_member_record *member)
 {
@@ -63,7 +54,7 @@ static void pack_candidate(msgpack_packer *pack, const struct myco_council *coun
     myco_pack_key_str(pack, "name", member->name);
     myco_pack_str(pack, "labels");
     myco_pack_labels(pack, member->labels);
-    myco_pack_key_u64(pack, "leads", leads(council, member->id));
+    myco_pack_key_u64(pack, "leads", myco__council_leads(council, member->id));
 }
 
 static uint32_t count_candidates(
@@ -111,10 +102,10 @@ static void pack_world(struct myco_buf *out, const struct myco_council *council,
     myco_pack_str(&pack, "holder");
     myco_pack_id(&pack, gone ? 0 : election->holder);
     myco_pack_str(&pack, "leaderships");
-    uint32_t held = 0;
-    for (uint32_t i = 0; i < state->election_count; i++) held += state->elections[i]->holder != 0;
+    uint32_t held = 0, count = state->election_count <= LEADERSHIPS_MAX ? state->election_count : 0;
+    for (uint32_t i = 0; i < count; i++) held += state->elections[i]->holder != 0;
     msgpack_pack_map(&pack, held);
-    for (uint32_t i = 0; i < state->election_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (!state->elections[i]->holder) continue;
         myco_pack_str(&pack, state->elections[i]->name);
         myco_pack_id(&pack, state->elections[i]->holder);
@@ -130,8 +121,8 @@ static uint64_t fallback(
     uint32_t least = UINT32_MAX;
     for (uint32_t i = 0; i < election->candidate_count; i++) {
         uint64_t id = election->candidates[i];
-        if (!eligible(council, election, id) || leads(council, id) >= least) continue;
-        least = leads(council, id);
+        if (!eligible(council, election, id) || myco__council_leads(council, id) >= least) continue;
+        least = myco__council_leads(council, id);
         best = id;
     }
     return best;
@@ -184,13 +175,9 @@ static bool waits_for_candidates(
     return count_candidates(council, election, true) < voters;
 }
 
-static bool elect(
-    struct myco_council *council, const struct myco_election_record *election, bool ask)
+static bool elect(struct myco_council *council, const struct myco_election_record *election)
 {
-    if (waits_for_candidates(council, election)) return false;
-    bool gone = !election->holder ||
-                myco__council_gone(council, election->holder, election->holder_generation);
-    if (!gone && !ask) return false;
+    bool gone = myco__council_holder_gone(council, election);
     if (gone && election->wanted && election->wanted != election->holder &&
         myco__council_present(council, election->wanted)) {
         grant(council, election, election->name, election->wanted);
@@ -213,38 +200,75 @@ static bool elect(
     return true;
 }
 
-/* Holders that live are judged anew when the candidates, or what they lead, changed. */
-static uint64_t elections_hash(const struct myco_council *council)
+/* What decisions rest on besides the elections themselves. */
+static uint64_t view_of(const struct myco_council *council)
+{
+    const struct myco_policy_version *policy =
+        myco_state_policy(council->options.state, MYCO_POLICY_ELECTION);
+    uint64_t hash = myco_hash_mix(1, policy ? policy->version : 0);
+    for (size_t i = 0; i < council->member_count; i++) {
+        uint64_t id = council->members[i].record->id;
+        hash = myco_hash_mix(hash, id ^ council->members[i].present);
+        hash = myco_hash_mix(hash, myco__council_shunned(council, id));
+    }
+    return hash | 1;
+}
+
+/* Those that nobody leads any more come first, and go together. *later: some have to wait. */
+static bool fill(struct myco_council *council, uint32_t *asks, bool *later)
 {
     const struct myco_state *state = council->options.state;
-    uint64_t hash = 1;
-    const struct myco_policy_version *policy = myco_state_policy(state, MYCO_POLICY_ELECTION);
-    hash = myco_hash_mix(hash, policy ? policy->version : 0);
+    bool proposed = false;
     for (uint32_t i = 0; i < state->election_count; i++) {
         const struct myco_election_record *election = state->elections[i];
-        hash = myco_hash_mix(hash, election->holder);
-        for (uint32_t c = 0; c < election->candidate_count; c++)
-            if (myco__council_present(council, election->candidates[c]))
-                hash = myco_hash_mix(hash,
-                    election->candidates[c] ^ myco__council_slow(council, election->candidates[c]));
+        if (!myco__council_holder_gone(council, election)) continue;
+        if (!election->holder && !election->candidate_count) continue;
+        if (strcmp(election->name, NODOSUM) == 0) continue;
+        if (*asks >= ASKS_MAX || waits_for_candidates(council, election)) {
+            *later = true;
+            if (*asks >= ASKS_MAX) break;
+            continue;
+        }
+        ++*asks;
+        proposed |= elect(council, election);
     }
-    return hash;
+    return proposed;
+}
+
+/* Live holders are judged anew when candidates, or what they lead, changed: some in each round, and
+ * one is moved at a time, so that the next is judged by what then is. */
+static bool improve(struct myco_council *council, uint32_t *asks)
+{
+    const struct myco_state *state = council->options.state;
+    for (; council->pass_at < state->election_count; council->pass_at++) {
+        const struct myco_election_record *election = state->elections[council->pass_at];
+        if (!election->holder || strcmp(election->name, NODOSUM) == 0) continue;
+        if (election->candidate_count == 1 && election->candidates[0] == election->holder) continue;
+        if (*asks >= ASKS_MAX) return false;
+        ++*asks;
+        if (elect(council, election)) return true;
+    }
+    return false;
 }
 
 bool myco__council_elect(struct myco_council *council)
 {
     myco_buf_clear(&council->granted);
     if (elect_nodosum(council)) return true;
-    const struct myco_state *state = council->options.state;
-    uint64_t hash = elections_hash(council);
-    bool ask = hash != council->elections_hash, proposed = false;
-    council->elections_hash = hash;
-    /* One live holder is moved at a time, so that the next is judged by what then is. */
-    for (uint32_t i = 0; i < state->election_count; i++) {
-        if (strcmp(state->elections[i]->name, NODOSUM) == 0) continue;
-        bool did = elect(council, state->elections[i], ask && !proposed);
-        proposed |= did;
-    }
-    if (proposed) council->elections_hash = 0;
+    uint64_t view = view_of(council);
+    bool gone = myco__council_book_gone(council);
+    if (view != council->elections_view) council->settled = false;
+    if (council->settled && !gone) return false;
+    if (!council->settled && council->judged_changes != council->seen_elections)
+        council->pass_at = 0;
+    if (view != council->elections_view) council->pass_at = 0;
+    council->elections_view = view;
+    council->judged_changes = council->seen_elections;
+    uint32_t asks = 0;
+    bool later = false, proposed = false;
+    if (gone || council->free_elections) proposed = fill(council, &asks, &later);
+    if (!proposed) proposed = improve(council, &asks);
+    bool judged = council->pass_at >= council->options.state->election_count;
+    council->settled = !proposed && !later && judged;
     return proposed;
 }

@@ -166,8 +166,9 @@ void myco__rlog_view_write(struct myco_buf *buf, const struct myco__rlog_view *v
 #define MYCO__TAIL_PIECE_SIZE        (256u << 10) /* of a snapshot */
 #define MYCO__TAIL_SNAPSHOT_SIZE_MAX (1u << 30)
 #define MYCO__TAIL_HINTS_MAX         16
-#define MYCO__TAIL_FOLLOWERS_MAX     32 /* of a node that tails; those of the group: see raft_feed.c \
-                                         */
+#define MYCO__TAIL_FOLLOWERS_MAX                                                                   \
+    32 /* of a node that tails; those of the group: see raft_feed.c                                \
+        */
 #define MYCO__TAIL_DISTANCE_MAX 32
 #define MYCO__TAIL_NOWHERE      255 /* the distance of a node that is not fed */
 
@@ -278,12 +279,12 @@ struct myco_rlog {
     bool raft_open;
     char address[20]; /* libraft wants one: our id in hexadecimal */
     struct myco_timer timer;
-    uint64_t now_ms;        /* never goes back */
-    uint64_t due_ms;        /* what `timer` is set to */
-    bool patient, graced;   /* patient: see myco_rlog_set_patient; graced: got time to hear others */
-    uint64_t timeout_ms;    /* when libraft last saw a TIMEOUT */
-    uint64_t leader_term;   /* the term in which we heard from the leader that libraft names … */
-    uint64_t heard_ms;      /* … and when */
+    uint64_t now_ms;      /* never goes back */
+    uint64_t due_ms;      /* what `timer` is set to */
+    bool patient, graced; /* patient: see myco_rlog_set_patient; graced: got time to hear others */
+    uint64_t timeout_ms;  /* when libraft last saw a TIMEOUT */
+    uint64_t leader_term; /* the term in which we heard from the leader that libraft names … */
+    uint64_t heard_ms;    /* … and when */
     uint64_t own_vote_term; /* as the only voter: the term that we began by voting for ourselves */
     uint64_t barrier_index, barrier_term; /* as leader; index 0: not yet in the log */
     bool established;

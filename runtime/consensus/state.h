@@ -46,8 +46,8 @@
         NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
     X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
     X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
-    X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                          \
-    X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                 \
+    X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                         \
+    X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                \
     X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */
 
 enum myco_command_kind {

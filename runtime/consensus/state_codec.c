@@ -24,8 +24,7 @@ struct section {
     void (*save)(const struct myco_state *state, struct myco_buf *out);
     void (*load)(struct myco_state *state, struct myco_reader *in); /* in->bad: malformed */
 };
-static const struct section sections[] = {
-    {MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load}};
+static const struct section sections[] = {{MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load}};
 
 static void save_sections(const struct myco_state *state, struct myco_buf *out)
 {

@@ -155,8 +155,7 @@ static void take_out(struct myco_lock_record *lock, uint32_t at)
 {
     lock->held -= lock->kind == MYCO_LOCK_LOCK && lock->entries[at].epoch != 0;
     lock->count--;
-    memmove(lock->entries + at, lock->entries + at + 1,
-        (lock->count - at) * sizeof *lock->entries);
+    memmove(lock->entries + at, lock->entries + at + 1, (lock->count - at) * sizeof *lock->entries);
 }
 
 /* After entries went. */

@@ -122,6 +122,14 @@ static void write_life(struct myco_buf *out)
     myco_command_set(&body, MYCO_SET_EXPAND, 1, 0, epoch, 2, 2, 1);
     myco_command_set(&body, MYCO_SET_REPLACE, 1, 0, epoch, 3, 2, 1);
     add(out, MYCO_COMMAND_SETS, 1, 4, &body);
+    myco_command_lock(&body, MYCO_LOCK_LOCK, "l", 1, 7, false);
+    add(out, MYCO_COMMAND_LOCK, 1, 6, &body);
+    myco_command_lock(&body, MYCO_LOCK_LOCK, "l", 1, 8, false);
+    add(out, MYCO_COMMAND_LOCK, 2, 3, &body);
+    myco_command_lock(&body, MYCO_LOCK_BARRIER, "b", 2, 9, false);
+    add(out, MYCO_COMMAND_LOCK, 1, 7, &body);
+    myco_command_unlock(&body, MYCO_LOCK_LOCK, "l", 7);
+    add(out, MYCO_COMMAND_UNLOCK, 1, 8, &body);
     myco_command_policy(&body, 0, "p", myco_str("return 1"), "me", 1);
     add(out, MYCO_COMMAND_POLICY, 1, 5, &body);
     add(out, MYCO_COMMAND_LEAVE, 2, 2, &body);

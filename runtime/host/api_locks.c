@@ -23,7 +23,7 @@ struct myco_lock {
         bool done;
         int status;
         char message[128];
-    } *waiter;
+    } * waiter;
 };
 
 static void wake(struct waiter *waiter, int status, const char *message)
@@ -148,7 +148,7 @@ static int do_ask(struct myco *node, void *arg)
     struct myco_lock *lock = question->lock;
     (void)node;
     if (question->fence) *question->fence = (struct myco_fence){lock->fence, lock->epoch};
-    return lock->epoch && core_lock_held(lock->lock) ? 0 : MYCO_ENOTLEADER;
+    return lock->epoch && myco_core_lock_held(lock->lock) ? 0 : MYCO_ENOTLEADER;
 }
 
 bool myco_lock_held(struct myco_lock *lock, struct myco_fence *fence)
@@ -228,8 +228,8 @@ static void on_passed(const struct myco_result *result, void *data)
     wake(data, result->status, result->message);
 }
 
-int myco_barrier(struct myco *node, const char *name, unsigned parties, unsigned wait_ms,
-    struct myco_err *err)
+int myco_barrier(
+    struct myco *node, const char *name, unsigned parties, unsigned wait_ms, struct myco_err *err)
 {
     struct waiter waiter = {.done = false};
     if (node_on_loop(node))
@@ -242,7 +242,9 @@ int myco_barrier(struct myco *node, const char *name, unsigned parties, unsigned
     node_wait_init(&waiter.cond);
     rc = myco_barrier_async(node, name, parties, wait_ms, on_passed, &waiter);
     if (rc == 0) rc = await(&waiter);
-    if (rc) myco_err(err, rc, "barrier %s: %s", name, *waiter.message ? waiter.message : myco_strerror(rc));
+    if (rc)
+        myco_err(
+            err, rc, "barrier %s: %s", name, *waiter.message ? waiter.message : myco_strerror(rc));
     pthread_mutex_destroy(&waiter.mutex);
     pthread_cond_destroy(&waiter.cond);
     return rc;

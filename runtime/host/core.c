@@ -290,8 +290,8 @@ static void refresh(void *data)
     core->refresh_due = false;
     if (!core->swim) return;
     core_home_refresh(core);
-    myco_lease_hold(core->lease, core_hyphae_primary_count(core) + core_duties_held(core) > 0 ||
-                                     core_locks_any(core));
+    myco_lease_hold(core->lease,
+        core_hyphae_primary_count(core) + core_duties_held(core) > 0 || core_locks_any(core));
     tell_meta(core);
     core_hyphae_shrink(core);
     core_birth(core);

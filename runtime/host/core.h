@@ -132,6 +132,7 @@ struct myco_core_lock;
 struct myco_core_lock *myco_core_lock(struct myco_core *core, enum myco_lock_kind kind,
     const char *name, uint32_t permits, bool try, unsigned wait_ms, myco_lock_cb cb, void *data);
 void myco_core_unlock(struct myco_core_lock *lock);
+bool myco_core_lock_held(const struct myco_core_lock *lock);
 
 /* ── Looking in ── */
 

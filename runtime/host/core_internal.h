@@ -109,7 +109,7 @@ struct myco_core {
     struct myco_list waiting; /* ops that wait for a primary */
     uint64_t next_token, next_request;
     struct myco_list campaigns;
-    struct myco_map locks;     /* ticket → struct myco_core_lock */
+    struct myco_map locks; /* ticket → struct myco_core_lock */
     uint64_t next_ticket;
     struct myco_list given_up; /* elections that this node gives up, until the log says so */
     struct myco_list inbox;    /* requests of Cytoplasm */
@@ -222,13 +222,12 @@ void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
 void core_op_get(struct core_op *op); /* its fence stands: reads */
 
 /* core_locks.c */
-void core_locks_event(
-    struct myco_core *core, const struct myco_lock_record *lock, const struct myco_lock_entry *entry);
+void core_locks_event(struct myco_core *core, const struct myco_lock_record *lock,
+    const struct myco_lock_entry *entry);
 void core_locks_lease(struct myco_core *core); /* gained or lost */
 void core_locks_tick(struct myco_core *core);
 void core_locks_close(struct myco_core *core);
 bool core_locks_any(const struct myco_core *core); /* held or waited for */
-bool core_lock_held(const struct myco_core_lock *lock);
 
 /* core_fence.c */
 void core_token_free(struct core_token *token);

@@ -24,6 +24,7 @@ struct myco_core_lock {
     bool try, released;  /* released: the handle was given back */
     bool asked, entered; /* LOCK is under way; it was applied, and no UNLOCK yet */
     bool leaving;        /* UNLOCK is under way */
+    bool end_told;
     uint64_t ticket, epoch, deadline_ns;
     myco_lock_cb cb;
     void *data;
@@ -48,7 +49,8 @@ static void free_if_over(struct myco_core_lock *lock)
 static void tell(void *data)
 {
     struct myco_core_lock *lock = data;
-    if (!lock->cb) return;
+    if (!lock->cb || lock->end_told) return;
+    lock->end_told = lock->stage == ENDED;
     struct myco_lock_state state = {.name = lock->name,
         .held = lock->stage == HELD,
         .epoch = lock->epoch,
@@ -114,8 +116,8 @@ static void look_again(struct myco_core_lock *lock)
         end(lock, MYCO_ECLOSED, "the cluster took it from this node");
 }
 
-void core_locks_event(
-    struct myco_core *core, const struct myco_lock_record *record, const struct myco_lock_entry *entry)
+void core_locks_event(struct myco_core *core, const struct myco_lock_record *record,
+    const struct myco_lock_entry *entry)
 {
     core_refresh_soon(core);
     if (!entry) {
@@ -146,7 +148,7 @@ bool core_locks_any(const struct myco_core *core)
     return core->locks.count > 0;
 }
 
-bool core_lock_held(const struct myco_core_lock *lock)
+bool myco_core_lock_held(const struct myco_core_lock *lock)
 {
     return lock->stage == HELD && !lock->released && !lock->core->leaving &&
            myco_lease_valid(lock->core->lease);
@@ -165,10 +167,10 @@ static void locked(const struct myco_command_result *result, void *data)
     struct myco_core_lock *lock = data;
     lock->asked = false;
     if (result->status == MYCO_ECLOSED) return; /* closing: core_locks_close() frees */
-    bool before =
-        result->status == MYCO_EEXISTS && strcmp(result->message, "applied before") == 0;
+    bool before = result->status == MYCO_EEXISTS && strcmp(result->message, "applied before") == 0;
     if (result->status && !before) {
-        end(lock, result->status, *result->message ? result->message : myco_strerror(result->status));
+        end(lock, result->status,
+            *result->message ? result->message : myco_strerror(result->status));
     } else {
         if (lock->stage == ASKED) lock->stage = WAITS;
         lock->entered = !passed(lock);
@@ -239,8 +241,8 @@ struct myco_core_lock *myco_core_lock(struct myco_core *core, enum myco_lock_kin
     lock->cb = cb;
     lock->data = data;
     lock->ticket = ++core->next_ticket;
-    lock->deadline_ns = myco_now_ns(core->env) +
-                        (uint64_t)(wait_ms ? wait_ms : core->options.timeout_ms) * 1000000;
+    lock->deadline_ns =
+        myco_now_ns(core->env) + (uint64_t)(wait_ms ? wait_ms : core->options.timeout_ms) * 1000000;
     myco_text_copy(lock->name, sizeof lock->name, name);
     myco_map_put(&core->locks, lock->ticket, lock);
     core_refresh_soon(core); /* the lease is to be there when it is given */
@@ -265,6 +267,14 @@ void core_locks_close(struct myco_core *core)
     core_locks_lease(core);
     if (core->leaving && core->left) return;
     MYCO_MAP_EACH (struct myco_core_lock, lock, &core->locks) {
+        if (lock->stage != ENDED) lock->status = MYCO_ECLOSED;
+        if (lock->stage != ENDED)
+            myco_text_copy(lock->message, sizeof lock->message, "the node closes");
+        lock->stage = ENDED;
+        lock->asked = lock->entered = false;
+        lock->leaving = true; /* no command goes any more, and it is freed here */
+        myco_defer_cancel(&lock->later);
+        tell(lock);
         myco_defer_cancel(&lock->later);
         myco_free(lock);
     }

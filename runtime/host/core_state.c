@@ -195,8 +195,8 @@ static void on_lock(
 
 struct myco_state_events core_state_events(struct myco_core *core)
 {
-    return (struct myco_state_events){
-        on_cluster, on_member, on_election, on_septum, on_hypha, on_policy, core, on_features, on_lock};
+    return (struct myco_state_events){on_cluster, on_member, on_election, on_septum, on_hypha,
+        on_policy, core, on_features, on_lock};
 }
 
 /* ── birth ── the first leader names the cluster: a new one, or what the object store remembers

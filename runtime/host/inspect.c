@@ -254,7 +254,8 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
     } topics[] = {{"members", members}, {"leaders", leaders}, {"septa", septa}, {"hyphae", hyphae},
         {"policies", policies}, {"status", status}, {"metrics", metrics},
         {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events},
-        {"features", inspect_features}, {"discovery", core_pack_discovery}};
+        {"features", inspect_features}, {"locks", inspect_locks},
+        {"discovery", core_pack_discovery}};
     msgpack_packer pack;
     myco_pack_init(&pack, out);
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {

@@ -161,7 +161,7 @@ static int open_core(struct myco *node, const struct myco_addr *bound, struct my
         .events_max = node->options.events_max};
     if (node->policies) options.policy = myco_policies_port(node->policies);
     node->store_object = node->backing.object; /* lent to Lua, which is closed before the core */
-    node->backing.object = NULL; /* the core's now */
+    node->backing.object = NULL;               /* the core's now */
     options.keys = keys.keys;
     options.key_count = keys.count;
     rc = myco_core_open(&options, &node->identity,

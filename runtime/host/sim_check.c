@@ -146,6 +146,7 @@ static void check_hyphae(struct sim_world *world)
 void sim_check_now(struct sim_world *world)
 {
     check_elections(world);
+    sim_locks_check(world);
     check_hyphae(world);
 }
 

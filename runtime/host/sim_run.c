@@ -149,6 +149,7 @@ static void node_start(struct myco_sim *sim, unsigned host, void *data)
     sim_events_node_up(node);
     sim_fence_node_up(node);
     sim_chronicle_node_up(node);
+    sim_locks_node_up(node);
 }
 
 static void node_crash(struct myco_sim *sim, unsigned host, void *data)
@@ -158,6 +159,7 @@ static void node_crash(struct myco_sim *sim, unsigned host, void *data)
     struct myco_core *core = node->core;
     if (core) sim_events_node_down(node);
     if (core) sim_fence_node_down(node);
+    if (core) sim_locks_node_down(node);
     node->core = NULL; /* what ends with ECLOSED now is no client's answer */
     myco_core_free(core);
     node->store = NULL;
@@ -200,6 +202,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     world->events = sim_events_new(world);
     world->fence = sim_fence_new(world);
     world->chronicle = sim_chronicle_new();
+    world->locks = sim_locks_new(world);
     world->disks = sim_disks_new(world);
     return world;
 }
@@ -212,6 +215,7 @@ void sim_world_free(struct sim_world *world)
     sim_events_free(world->events);
     sim_fence_free(world->fence);
     sim_chronicle_free(world->chronicle);
+    sim_locks_free(world->locks);
     sim_cache_free(world->cache);
     sim_clients_free(world->clients);
     sim_check_free(world->check);
@@ -258,6 +262,12 @@ static bool upgraded(void *data)
 {
     struct sim_world *world = data;
     return world->violation[0] || sim_upgraded(world);
+}
+
+static bool served(void *data)
+{
+    struct sim_world *world = data;
+    return world->violation[0] || sim_locks_served(world);
 }
 
 static bool complete(void *data)
@@ -317,6 +327,9 @@ static void rest(struct sim_world *world)
     sim_clients_stop(world); /* every key is read again, after the last write */
     await(world, formed, SIM_HEALING_MS, "a node does not become ready after healing");
     await(world, serves, SIM_HEALING_MS, "a hypha does not serve after healing");
+    sim_locks_last(world);
+    await(world, served, SIM_HEALING_MS, "who waits for a lock does not get it after healing");
+    sim_locks_stop(world);
     pass(world, REST_MS);
     await(world, scanned, 10000, "a scan does not end");
     if (world->violation[0]) return;
@@ -340,6 +353,7 @@ static void lose_everything(struct sim_world *world)
     sim_cache_start(world);
     sim_events_start(world);
     sim_fence_start(world);
+    sim_locks_start(world);
     pass(world, 2000);
     rest(world);
 }
@@ -353,6 +367,7 @@ static void run(struct sim_world *world)
     sim_cache_start(world);
     sim_events_start(world);
     sim_fence_start(world);
+    sim_locks_start(world);
     await(world, serves, SIM_HEALING_MS, "the septa do not serve");
     disturb(world);
     pass(world, (uint64_t)world->options.seconds * 1000);
@@ -394,6 +409,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
         sim_fence_report(world, stdout);
         sim_chronicle_report(world, stdout);
         sim_topology_report(world, stdout);
+        sim_locks_report(world, stdout);
         sim_disks_report(world, stdout);
     }
     sim_world_free(world);

@@ -10,6 +10,7 @@
  *   sim_fence.c    those who write with the epoch of what they lead, or led
  *   sim_chronicle.c those who follow what the nodes tell of the cluster
  *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
+ *   sim_locks.c    those who lock, and who meet at a barrier
  *   sim_store.c    the manifests, and what a restore must bring back
  *   sim_failover.c how long a dead leader or primary is missed
  *   sim_scale.c    what many nodes cost while they idle, and how they come back all at once */
@@ -60,6 +61,7 @@ struct sim_world {
     struct sim_events *events;
     struct sim_fence *fence;
     struct sim_chronicle *chronicle;
+    struct sim_locks *locks;
     struct sim_disks *disks;
     uint64_t reborn_after; /* the incarnation that was lost: what comes is higher */
     bool closing;          /* what happens now is no violation */
@@ -164,6 +166,17 @@ void sim_chronicle_free(struct sim_chronicle *chronicle);
 void sim_chronicle_node_up(struct sim_node *node);
 void sim_chronicle_verify(struct sim_world *world); /* at rest */
 void sim_chronicle_report(struct sim_world *world, FILE *file);
+/* sim_locks.c */
+struct sim_locks *sim_locks_new(struct sim_world *world);
+void sim_locks_free(struct sim_locks *locks);
+void sim_locks_start(struct sim_world *world);
+void sim_locks_stop(struct sim_world *world);
+void sim_locks_node_up(struct sim_node *node);
+void sim_locks_node_down(struct sim_node *node);
+void sim_locks_check(struct sim_world *world); /* who holds what, at this instant of true time */
+void sim_locks_last(struct sim_world *world);  /* each once more, who must get his turn */
+bool sim_locks_served(struct sim_world *world);
+void sim_locks_report(struct sim_world *world, FILE *file);
 
 /* sim_disks.c */
 struct sim_disks *sim_disks_new(struct sim_world *world);

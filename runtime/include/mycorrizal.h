@@ -423,8 +423,8 @@ struct myco_lock_state {
                    EINVAL, EFULL, EVERSION: it was not got. ECLOSED: it was held, and is lost */
     const char *message;
 };
-/* Once when it is held or was not got, and once when one that was held is lost: the node's lease ran
- * out, or it leaves. state is lent until it returns. */
+/* Once when it is held or was not got, and once when one that was held is lost: the node's lease
+ * ran out, or it leaves. state is lent until it returns. */
 typedef void (*myco_lock_cb)(const struct myco_lock_state *state, void *data);
 
 /* Asks for a lock. Who waits gets it in the order of asking. It is not re-entrant: who holds it and
@@ -436,8 +436,8 @@ typedef void (*myco_lock_cb)(const struct myco_lock_state *state, void *data);
 MYCO_API int myco_lock_async(struct myco *node, const char *name,
     const struct myco_lock_options *options, myco_lock_cb cb, void *data, struct myco_lock **lock,
     struct myco_err *err);
-/* Waits until it is held: then *lock is given, else nothing. The callback (may be NULL) runs when it
- * is lost. Not from a callback: EBUSY. */
+/* Waits until it is held: then *lock is given, else nothing. The callback (may be NULL) runs when
+ * it is lost. Not from a callback: EBUSY. */
 MYCO_API int myco_lock(struct myco *node, const char *name, const struct myco_lock_options *options,
     myco_lock_cb cb, void *data, struct myco_lock **lock, struct myco_err *err);
 /* Whether it is held now, and the fence to show, its name lent until unlock. Any thread. */
@@ -450,8 +450,8 @@ MYCO_API void myco_unlock(struct myco_lock *lock, void (*done)(void *data), void
  * passed). The result's version is an epoch, the same for all that passed together. */
 MYCO_API int myco_barrier_async(struct myco *node, const char *name, unsigned parties,
     unsigned wait_ms, myco_result_cb cb, void *data);
-MYCO_API int myco_barrier(struct myco *node, const char *name, unsigned parties, unsigned wait_ms,
-    struct myco_err *err);
+MYCO_API int myco_barrier(
+    struct myco *node, const char *name, unsigned parties, unsigned wait_ms, struct myco_err *err);
 
 /* ── Policies ───────────────────────────────────────────────────────────────────────────────── */
 

@@ -14,6 +14,19 @@ local function inspect(topic, columns)
   end
 end
 
+-- One line a lock: its holders with their epochs.
+local function locks(context)
+  local list, message, code = context.node.nodosum:locks()
+  if not list then return nil, message, code end
+  for _, lock in ipairs(list) do
+    lock.epochs = {}
+    for i, holder in ipairs(lock.holders) do
+      lock.holders[i], lock.epochs[i] = holder.node, holder.epoch
+    end
+  end
+  return rows(list, { "kind", "name", "permits", "holders", "epochs", "waiters" })
+end
+
 local function status(context)
   local document, message, code = context.node:inspect("status")
   if not document then return nil, message, code end
@@ -39,6 +52,10 @@ return {
     name = "nodes", summary = "The members of the cluster, as this node knows them.",
     args = {}, flags = { json = JSON },
     run = inspect("members", { "name", "addr", "state", "role", "id" }),
+  },
+  {
+    name = "locks", summary = "The locks and barriers in use: who holds them, in which epoch, and who waits.",
+    args = {}, flags = { json = JSON }, run = locks,
   },
   {
     name = "hyphae", summary = "The shards of all septa and who holds them.", args = {}, flags = { json = JSON },

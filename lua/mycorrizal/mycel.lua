@@ -82,7 +82,7 @@ local META <const> = { __index = index, __names = names, __tostring = function()
 --- { name =, epoch = } or "NAME:EPOCH". EFENCED: the septum was shown a newer epoch of that name.
 ---@param key string
 ---@param item any a string, number, boolean, or table of such
----@param options { ttl: number|string?, if_version: integer?, if_absent: boolean?, timeout: number|string?, fence: any }?
+---@param options { ttl: any, if_version: integer?, if_absent: boolean?, timeout: number|string?, fence: any }?
 ---@return integer? version
 ---@return string? message
 ---@return string? code

@@ -230,6 +230,7 @@ static void attempt(struct core_op *op)
     char why[160];
     int rc =
         op->put.fence.name ? core_fence_check(core, &op->put.fence, septum, why, sizeof why) : 0;
+    if (rc == MYCO_EVERSION) return; /* features become active soon after the birth */
     if (rc) {
         fail(op, rc, why);
         return;
@@ -262,6 +263,13 @@ static void late(struct core_op *op)
         return;
     }
     const struct myco_set *set = septum ? &septum->hyphae[op->hypha].set : NULL;
+    if (septum && op->put.fence.name) {
+        int rc = core_fence_check(op->core, &op->put.fence, septum, message, sizeof message);
+        if (rc == MYCO_EVERSION) {
+            fail(op, rc, message);
+            return;
+        }
+    }
     const char *why = !set || !set->primary ? "no primary"
                       : set->primary == op->core->identity.id
                           ? "its primary, this node, does not serve yet"

@@ -21,10 +21,10 @@ struct myco_core_lock {
     enum stage stage;
     char name[MYCO_STATE_NAME_MAX + 1], fence[MYCO_FENCE_NAME_SIZE_MAX + 1];
     uint32_t permits, slot;
-    bool try, released;  /* released: the handle was given back */
-    bool asked, entered; /* LOCK is under way; it was applied, and no UNLOCK yet */
-    bool leaving;        /* UNLOCK is under way */
-    bool end_told;
+    bool try, released;     /* released: the handle was given back */
+    bool asked, entered;    /* LOCK is under way; it was applied, and no UNLOCK yet */
+    bool leaving;           /* UNLOCK is under way */
+    bool end_told, unknown; /* unknown: not all members know locks yet */
     uint64_t ticket, epoch, deadline_ns;
     myco_lock_cb cb;
     void *data;
@@ -188,10 +188,9 @@ static void send_lock(struct myco_core_lock *lock)
     int rc = myco_commands_submit(
         lock->core->commands, MYCO_COMMAND_LOCK, &body, UINT32_MAX, locked, lock);
     lock->asked = rc == 0;
-    if (rc && rc != MYCO_EFULL)
-        end(lock, rc,
-            rc == MYCO_EVERSION ? "no locks yet: a member is of an older version"
-                                : myco_strerror(rc));
+    lock->unknown =
+        rc == MYCO_EVERSION; /* features become active soon after the birth: tries again */
+    if (rc && rc != MYCO_EFULL && !lock->unknown) end(lock, rc, myco_strerror(rc));
 }
 
 static void unlocked(const struct myco_command_result *result, void *data)
@@ -217,7 +216,9 @@ void core_locks_tick(struct myco_core *core)
     uint64_t now = myco_now_ns(core->env);
     MYCO_MAP_EACH (struct myco_core_lock, lock, &core->locks) {
         bool pending = lock->stage == ASKED || lock->stage == WAITS;
-        if (pending && now >= lock->deadline_ns)
+        if (pending && now >= lock->deadline_ns && lock->unknown)
+            end(lock, MYCO_EVERSION, "no locks yet: a member is of an older version");
+        else if (pending && now >= lock->deadline_ns)
             end(lock, MYCO_ETIMEDOUT,
                 lock->kind == MYCO_LOCK_BARRIER ? "not all came in time"
                                                 : "others held it all the time");

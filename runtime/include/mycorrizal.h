@@ -192,6 +192,7 @@ MYCO_API const char *myco_socket(const struct myco *node);
  *   voter|standby|…, self, since_ms, admin, version, features = {names}}]
  * - leaders: [{subsystem, leader, epoch, held_here, candidates, standing = {names}, since_ms,
  * reason}], elections and who holds them; since_ms is when this node heard, 0 from before it joined
+ * - locks: [{kind = lock|barrier, name, permits, holders = [{node, epoch, fence}], waiters = [node]}]
  * - septa: [{name, id, kind, hyphae, replicas, ttl_ms, level}]
  * - hyphae: [{septum, hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset,
  *   persisted, serving}], the last four as this node knows them (absent when it holds no copy);

@@ -23,7 +23,7 @@
     X(INTEREST, 32, CONTROL, NONE, "stream: subscriptions of a node")                              \
     X(PUBLISH, 33, DATA, NONE, "stream: one message")                                              \
     X(GOSSIP, 48, CONTROL, PUSH_PULL, "gossip: what else goes by UDP; whole lists of members")     \
-    X(PERSIST, 40, CONTROL, NONE, "object: what primaries uploaded, what the manifest holds")\
+    X(PERSIST, 40, CONTROL, NONE, "object: what primaries uploaded, what the manifest holds")      \
     X(RELAY, 56, CONTROL, RELAY, "route: a message of others, in the lane it came in")
 
 enum myco_message {

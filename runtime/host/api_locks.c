@@ -4,7 +4,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "host/core_internal.h"
 #include "host/node_call.h"
 
 struct myco_lock {

@@ -49,7 +49,8 @@ function M.start(folder, hosts, services)
   self.address = "127.0.0.1:" .. port
   local argv = {
     "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. port,
-    "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--addn-hosts=" .. self.file, "--user=", "--pid-file=",
+    "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--addn-hosts=" .. self.file,
+    "--user=", "--pid-file=",
     "--local=/internal/",
   }
   for _, service in ipairs(services or {}) do

@@ -219,9 +219,10 @@ int myco_sim_main(int argc, char **argv)
         .restore = true};
     if (argc > 0 && strcmp(argv[0], "--help") == 0) return usage(stdout);
     if (!parse(&command, argc, argv)) return usage(stderr);
-    if (command.scale) return sim_scale(&command.options);
+    if (command.scale && !command.options.topology) return sim_scale(&command.options);
     int rc = command.file ? run_file(&command, &tally) : find_policies(&command);
     if (rc) return rc;
+    if (command.scale) return sim_scale(&command.options);
     if (command.failover) return sim_failover(&command.options);
     if (!command.file) run_all(&command, &tally);
     printf("%llu passed, %llu failed\n", (unsigned long long)tally.passed,

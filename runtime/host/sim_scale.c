@@ -35,6 +35,7 @@ struct scale {
     const struct sim_options *options;
     struct myco_sim *sim;
     struct scale_node *nodes;
+    struct sim_scale_policies *policies; /* NULL: a full mesh */
     unsigned count, ready_count;
     char trouble[512];
 };
@@ -50,8 +51,9 @@ struct idle {
 };
 
 struct times {
-    uint64_t ready_ms; /* all are members, and know a leader */
-    uint64_t known_ms; /* … and each knows all others */
+    uint64_t ready_ms;   /* all are members, and know a leader */
+    uint64_t known_ms;   /* … and each knows all others */
+    uint64_t reached_ms; /* … and reaches all, directly or over hubs */
 };
 
 /* ── nodes ── */
@@ -89,6 +91,7 @@ static int open_node(struct scale_node *node, struct myco_err *err)
         .name = name,
         .cluster = "scale",
         .expect = node->host < FOUNDERS ? founders : 0};
+    if (scale->policies) options.policy = sim_scale_policies_port(scale->policies);
     struct myco_core_events events = {.on_ready = on_ready, .on_failed = on_failed, .data = node};
     return myco_core_open(&options, &node->identity, &events, &node->core, err);
 }
@@ -162,7 +165,12 @@ static bool await(struct scale *scale, bool (*is_so)(const struct scale_node *no
     return !scale->trouble[0];
 }
 
-static bool start_all(struct scale *scale, struct times *times)
+static bool reaches_all(const struct scale_node *node)
+{
+    return sim_topology_reaches(node->core, node->scale->count);
+}
+
+static bool start_all(struct scale *scale, bool placed, struct times *times)
 {
     uint64_t from = myco_sim_now_ms(scale->sim);
     for (unsigned i = 0; i < scale->count; i++) myco_sim_start(scale->sim, i);
@@ -170,6 +178,8 @@ static bool start_all(struct scale *scale, struct times *times)
     times->ready_ms = myco_sim_now_ms(scale->sim) - from;
     good = good && await(scale, knows_all, from);
     times->known_ms = myco_sim_now_ms(scale->sim) - from;
+    if (good && placed) good = await(scale, reaches_all, from);
+    times->reached_ms = myco_sim_now_ms(scale->sim) - from;
     return good;
 }
 
@@ -276,13 +286,17 @@ static void print_depth(const struct scale *scale)
     printf(", followers at most %u\n", most);
 }
 
+static const char *topology_of(const struct scale *scale)
+{
+    return scale->policies ? scale->options->topology : "mesh";
+}
+
 static void print_json(const struct scale *scale, const struct spread *links,
     const struct idle *idle, const struct times *formed, const struct times *back, bool good,
     double wall_s)
 {
-    printf(
-        "{\"nodes\":%u,\"topology\":\"mesh\",\"seed\":%llu,\"formed_ms\":%llu,\"known_ms\":%llu,",
-        scale->count, (unsigned long long)scale->options->seed,
+    printf("{\"nodes\":%u,\"topology\":\"%s\",\"seed\":%llu,\"formed_ms\":%llu,\"known_ms\":%llu,",
+        scale->count, topology_of(scale), (unsigned long long)scale->options->seed,
         (unsigned long long)formed->ready_ms, (unsigned long long)formed->known_ms);
     printf("\"connections\":[%.0f,%.0f,%.0f],\"sent_ps\":[%.0f,%.0f],\"received_ps\":[%.0f,%.0f],",
         links->min, links->median, links->max, idle->sent_ps.median, idle->sent_ps.max,
@@ -299,8 +313,9 @@ static void print_json(const struct scale *scale, const struct spread *links,
 static void print_text(const struct scale *scale, const struct spread *links,
     const struct idle *idle, const struct times *formed)
 {
-    printf("%u nodes, mesh: formed after %llu ms, each knows all after %llu ms\n", scale->count,
-        (unsigned long long)formed->ready_ms, (unsigned long long)formed->known_ms);
+    printf("%u nodes, %s: formed after %llu ms, each knows all after %llu ms\n", scale->count,
+        topology_of(scale), (unsigned long long)formed->ready_ms,
+        (unsigned long long)formed->known_ms);
     print_spread("connections of a node", links);
     print_spread("idle, bytes/s sent", &idle->sent_ps);
     print_spread("idle, bytes/s received", &idle->received_ps);
@@ -349,22 +364,41 @@ static bool judge(const struct scale *scale, const struct idle *idle, const stru
     return good;
 }
 
+static bool apply_topology(struct scale *scale)
+{
+    const struct sim_options *options = scale->options;
+    struct myco_err err = {0};
+    uint64_t from = myco_sim_now_ms(scale->sim);
+    if (!scale->policies) return true;
+    struct myco_core *leader = scale->nodes[leader_host(scale)].core;
+    if (sim_topology_submit(leader, options->lua_path, options->topology, &err)) {
+        snprintf(scale->trouble, sizeof scale->trouble, "%s", err.message);
+        return false;
+    }
+    bool good = await(scale, reaches_all, from);
+    printf("%-26s each reaches all after %llu ms\n", options->topology,
+        (unsigned long long)(myco_sim_now_ms(scale->sim) - from));
+    return good;
+}
+
 static bool run(struct scale *scale)
 {
     struct times formed = {0}, back = {0};
     struct idle idle = {0};
     double from = now_s();
-    bool good = start_all(scale, &formed);
+    bool good = start_all(scale, false, &formed) && apply_topology(scale);
     if (!good) return false;
     myco_sim_run(scale->sim, SETTLE_MS);
     struct spread links = connections(scale);
     measure_idle(scale, &idle);
     print_text(scale, &links, &idle, &formed);
     for (unsigned i = 0; i < scale->count; i++) myco_sim_crash(scale->sim, i, MYCO_SIM_KILL);
-    if (!start_all(scale, &back)) return false;
+    if (!start_all(scale, scale->policies != NULL, &back)) return false;
     printf(
-        "all killed and started    members and ready after %llu ms, each knows all after %llu ms\n",
+        "all killed and started    members and ready after %llu ms, each knows all after %llu ms",
         (unsigned long long)back.ready_ms, (unsigned long long)back.known_ms);
+    if (scale->policies) printf(", reaches all after %llu ms", (unsigned long long)back.reached_ms);
+    putchar('\n');
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     double wall_s = now_s() - from;
@@ -391,10 +425,14 @@ int sim_scale(const struct sim_options *options)
     scale.nodes = myco_alloc(scale.count * sizeof *scale.nodes);
     for (unsigned i = 0; i < scale.count; i++)
         scale.nodes[i] = (struct scale_node){.scale = &scale, .host = i};
-    bool good = run(&scale);
+    struct myco_err err = {0};
+    if (options->topology && sim_scale_policies_new(options->lua_path, &scale.policies, &err))
+        snprintf(scale.trouble, sizeof scale.trouble, "%s", err.message);
+    bool good = !scale.trouble[0] && run(&scale);
     complain(&scale);
     if (options->trace) myco_sim_trace_print(scale.sim, stderr);
     myco_sim_free(scale.sim);
     myco_free(scale.nodes);
+    sim_scale_policies_free(scale.policies);
     return good ? 0 : 1;
 }

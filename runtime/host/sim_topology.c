@@ -1,49 +1,47 @@
 /* A topology for the simulated cluster: one of the policies that are shipped, applied through the
  * log as an operator would. */
 #include <stdio.h>
-#include <string.h>
 
 #include "base/err.h"
-#include "base/mem.h"
 #include "host/sim_world.h"
 
 #define APPLY_MS_MAX 10000
 
+int sim_topology_submit(
+    struct myco_core *leader, const char *folder, const char *name, struct myco_err *err)
+{
+    char path[512], bytes[4096];
+    struct myco_buf source = {0}, body = {0};
+    snprintf(path, sizeof path, "%s/topology/%s.lua", folder, name);
+    FILE *file = fopen(path, "rbe");
+    if (!file) return myco_err(err, MYCO_ENOTFOUND, "there is no policy %s", path);
+    for (size_t size; (size = fread(bytes, 1, sizeof bytes, file)) > 0;)
+        myco_buf_bytes(&source, bytes, size);
+    fclose(file);
+    myco_command_policy(&body, MYCO_POLICY_TOPOLOGY, name, myco_buf_as_slice(&source), "sim", 0);
+    myco_core_submit(leader, MYCO_COMMAND_POLICY, &body, APPLY_MS_MAX, NULL, NULL);
+    myco_buf_free(&source);
+    return 0;
+}
+
+bool sim_topology_reaches(const struct myco_core *core, unsigned count)
+{
+    struct myco_route_stats stats;
+    if (!core) return false;
+    myco_route_stats(core->route, &stats);
+    return !stats.mesh && stats.links + stats.sessions + 1 >= count;
+}
+
 struct apply {
     struct sim_world *world;
     const char *name;
-    struct myco_buf source;
     bool under_way;
 };
 
-static bool read_source(struct apply *apply)
-{
-    struct sim_world *world = apply->world;
-    char path[512], bytes[4096];
-    if (!world->options.lua_path) {
-        sim_violated(world, "--topology needs the Lua policies");
-        return false;
-    }
-    snprintf(path, sizeof path, "%s/topology/%s.lua", world->options.lua_path, apply->name);
-    FILE *file = fopen(path, "rbe");
-    if (!file) {
-        sim_violated(world, "no policy %s", path);
-        return false;
-    }
-    for (size_t size; (size = fread(bytes, 1, sizeof bytes, file)) > 0;)
-        myco_buf_bytes(&apply->source, bytes, size);
-    fclose(file);
-    return true;
-}
-
 static bool placed(struct sim_world *world)
 {
-    for (unsigned i = 0; i < world->options.nodes; i++) {
-        struct myco_route_stats stats;
-        if (!world->nodes[i].core) return false;
-        myco_route_stats(world->nodes[i].core->route, &stats);
-        if (stats.mesh || stats.links + stats.sessions + 1 < world->options.nodes) return false;
-    }
+    for (unsigned i = 0; i < world->options.nodes; i++)
+        if (!sim_topology_reaches(world->nodes[i].core, world->options.nodes)) return false;
     return true;
 }
 
@@ -58,19 +56,19 @@ static bool in_force(void *data)
         return placed(world) || !myco_state_feature(leader->state, MYCO_FEATURE_RELAY);
     if (!leader || apply->under_way) return false;
     apply->under_way = true;
-    struct myco_buf body = {0};
-    myco_command_policy(&body, MYCO_POLICY_TOPOLOGY, apply->name, myco_buf_as_slice(&apply->source),
-        "sim", myco_sim_now_ms(world->sim));
-    myco_core_submit(leader, MYCO_COMMAND_POLICY, &body, APPLY_MS_MAX, NULL, NULL);
+    struct myco_err err = {0};
+    if (sim_topology_submit(leader, world->options.lua_path, apply->name, &err))
+        sim_violated(world, "%s", err.message);
     return false;
 }
 
 bool sim_topology_apply(struct sim_world *world, const char *name)
 {
     struct apply apply = {.world = world, .name = name};
-    if (read_source(&apply) && !myco_sim_run_until(world->sim, in_force, &apply, APPLY_MS_MAX))
+    if (!world->options.lua_path)
+        sim_violated(world, "--topology needs the Lua policies");
+    else if (!myco_sim_run_until(world->sim, in_force, &apply, APPLY_MS_MAX))
         sim_violated(world, "the topology %s did not come into force", name);
-    myco_buf_free(&apply.source);
     return !world->violation[0];
 }
 

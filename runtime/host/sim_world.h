@@ -87,7 +87,18 @@ void sim_node_restart(struct sim_node *node, uint64_t after_ms); /* not from ins
 
 /* sim_topology.c: applies the shipped policy NAME, awaits that it is in force */
 bool sim_topology_apply(struct sim_world *world, const char *name);
+int sim_topology_submit(
+    struct myco_core *leader, const char *folder, const char *name, struct myco_err *err);
+/* Places are in force there, and it reaches all others of `count`. */
+bool sim_topology_reaches(const struct myco_core *core, unsigned count);
 void sim_topology_report(struct sim_world *world, FILE *file);
+
+/* sim_scale_topology.c */
+struct sim_scale_policies;
+int sim_scale_policies_new(
+    const char *folder, struct sim_scale_policies **shared, struct myco_err *err);
+void sim_scale_policies_free(struct sim_scale_policies *shared);
+struct myco_policy_port sim_scale_policies_port(struct sim_scale_policies *shared);
 
 /* sim_failover.c */
 int sim_failover(const struct sim_options *options);

@@ -37,6 +37,12 @@ static bool stands_by(const struct myco_route *route, const struct myco_route_pl
     return hub && hub->standby == place->id;
 }
 
+bool myco__is_way(const struct myco_route *route, uint64_t id)
+{
+    const struct myco_route_place *place = myco__place(route, id);
+    return place && (is_hub(place) || stands_by(route, place));
+}
+
 static bool placed_together(const struct myco_route *route, const struct myco_route_place *a,
     const struct myco_route_place *b)
 {
@@ -117,7 +123,7 @@ static void drop(struct myco_route *route, struct myco__peer *peer)
     route->below->ops->unlink(route->below, peer->id);
     if (was_up) {
         myco__count_links(route, -1);
-        myco__session_hop_lost(route, peer->id);
+        myco__session_hops_changed(route);
         myco__tell_down(route, peer, true, MYCO_DOWN_CLOSED);
     }
     if (!peer->gone) myco__consider(route, peer);

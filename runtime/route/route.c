@@ -54,6 +54,7 @@ static void look(void *data)
     dig(route);
     if (!route->below) return;
     MYCO_MAP_EACH (struct myco__peer, peer, &route->peers) myco__consider(route, peer);
+    myco__session_hops_changed(route);
     myco__tick_soon(route);
 }
 
@@ -154,7 +155,7 @@ static void on_up(uint64_t id, uint64_t generation, uint64_t features, void *dat
     myco__session_down(route, peer, MYCO_DOWN_RESET); /* the session over hubs, if there was one */
     if (peer->gone || !peer->up) return;
     route->events.on_up(id, generation, features, route->events.data);
-    myco__look_soon(route); /* a way to others, perhaps */
+    if (myco__is_way(route, id)) myco__look_soon(route);
 }
 
 /* A connection that only the other side wanted ends with it; ours is dialled again by the transport
@@ -174,10 +175,10 @@ static void on_down(uint64_t id, bool was_up, enum myco_down_reason reason, void
         myco_list_remove(&peer->dropping);
         route->below->ops->unlink(route->below, id);
     }
-    if (stood) myco__session_hop_lost(route, id);
+    if (stood) myco__session_hops_changed(route);
     if (!peer->gone && (stood || peer->session.state != MYCO__SESSION_OPEN))
         myco__tell_down(route, peer, stood, reason);
-    myco__look_soon(route);
+    if (!peer->gone) myco__consider(route, peer);
 }
 
 static void on_message(uint64_t id, uint8_t type, struct myco_slice payload, void *data)

@@ -89,6 +89,8 @@ const struct myco_route_place *myco__place(const struct myco_route *route, uint6
 void myco__consider(struct myco_route *route, struct myco__peer *peer);
 /* The neighbour to hand a message for `to` to, which is not `but`; NULL: there is no path. */
 struct myco__peer *myco__next_hop(const struct myco_route *route, uint64_t to, uint64_t but);
+/* May others be reached over it? */
+bool myco__is_way(const struct myco_route *route, uint64_t id);
 bool myco__relays(const struct myco_route *route, const struct myco__peer *peer);
 void myco__drop_due(struct myco_route *route, uint64_t now_ms);
 
@@ -107,8 +109,9 @@ void myco__session_on_open(
     struct myco_route *route, uint64_t from, uint64_t prev, struct myco_slice payload);
 void myco__session_on_break(struct myco_route *route, struct myco_slice payload);
 void myco__session_tick(struct myco_route *route, uint64_t now_ms);
-/* The neighbour is gone: what was on it may be lost. */
-void myco__session_hop_lost(struct myco_route *route, uint64_t hop);
+/* Neighbours may be gone: what was handed to them may be lost, and some may not be reached any
+ * more. */
+void myco__session_hops_changed(struct myco_route *route);
 
 /* flow.c */
 int myco__flow_send(struct myco_route *route, struct myco__peer *peer, enum myco_lane lane,

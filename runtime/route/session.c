@@ -215,27 +215,36 @@ static bool is_late(const struct myco__session *session, uint64_t now_ms)
     return now_ms > session->progress_ms + ACK_MS + outstanding(session) / SLOWEST;
 }
 
-/* Those for which `is_lost` holds, first all, then one by one: what is called back may change the
- * list. */
-static void reset_those(struct myco_route *route, uint64_t hop, uint64_t now_ms)
+/* What it was handed may be lost: the neighbour went, or nothing came back for too long. */
+static bool is_lost(
+    const struct myco_route *route, const struct myco__session *session, uint64_t now_ms)
+{
+    if (now_ms) return is_late(session, now_ms);
+    const struct myco__peer *via = myco__route_peer(route, session->via);
+    return !via || !via->up;
+}
+
+/* First all, then one by one: what is called back may change the list. */
+static void reset_lost(struct myco_route *route, uint64_t now_ms)
 {
     struct myco_list lost;
     myco_list_init(&lost);
     MYCO_LIST_EACH (link, &route->unacked) {
         struct myco__session *session = MYCO_CONTAINER(link, struct myco__session, unacked);
-        if (hop ? session->via != hop : !is_late(session, now_ms)) continue;
+        if (!is_lost(route, session, now_ms)) continue;
         myco_list_remove(link);
         myco_list_append(&lost, link);
     }
     for (struct myco_list *link; (link = myco_list_pop(&lost));) {
         struct myco__session *session = MYCO_CONTAINER(link, struct myco__session, unacked);
-        myco__session_reset(route, peer_of(session), hop ? MYCO_DOWN_RESET : MYCO_DOWN_TIMEOUT, 0);
+        myco__session_reset(
+            route, peer_of(session), now_ms ? MYCO_DOWN_TIMEOUT : MYCO_DOWN_RESET, 0);
     }
 }
 
 void myco__session_tick(struct myco_route *route, uint64_t now_ms)
 {
-    reset_those(route, 0, now_ms);
+    reset_lost(route, now_ms);
     open_due(route, now_ms);
 }
 
@@ -259,9 +268,9 @@ static void lose_all(struct myco_route *route)
     } while (count == 64);
 }
 
-void myco__session_hop_lost(struct myco_route *route, uint64_t hop)
+void myco__session_hops_changed(struct myco_route *route)
 {
-    reset_those(route, hop, 0);
+    reset_lost(route, 0);
     if (route->session_count) lose_all(route);
 }
 

@@ -1,0 +1,1 @@
+myco_test(route LAYERS route)

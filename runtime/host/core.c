@@ -534,7 +534,8 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
         &(struct myco_commands_events){send_command, core, core->state});
     core->lease = myco_lease_new(core->env, identity->id,
         &(struct myco_lease_events){send_lease, lease_lost, lease_gained, core});
-    core->bus = myco_bus_new(core->env, identity->id, &(struct myco_bus_events){send_bus, core});
+    core->bus = myco_bus_new(core->env, identity->id,
+        &(struct myco_bus_events){send_bus, core, core_topology_send_many});
     struct myco_transport_events transport = {.on_up = on_up,
         .on_down = on_down,
         .on_message = on_message,

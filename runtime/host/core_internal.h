@@ -149,6 +149,8 @@ uint64_t core_member_features(struct myco_core *core, const struct myco_member_r
 /* core_topology.c: who is linked with whom */
 void core_topology_open(struct myco_core *core, const struct myco_transport_events *events);
 void core_topology_close(struct myco_core *core);
+void core_topology_send_many(const uint64_t *nodes, size_t count, uint8_t type,
+    struct myco_buf *payload, int *results, void *data);
 void core_topology_changed(struct myco_core *core); /* members, voters, labels or the policy */
 
 /* core_state.c: what the log says */

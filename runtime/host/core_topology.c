@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "consensus/policy_docs.h"
@@ -233,6 +234,19 @@ void core_topology_changed(struct myco_core *core)
     uint64_t now_ms = myco_now_ms(core->env), next_ms = topology->asked_ms + EVERY_MS;
     bool rested = !topology->asked_ms || now_ms + SOON_MS >= next_ms;
     myco_timer_start(&topology->timer, rested ? SOON_MS : next_ms - now_ms, 0);
+}
+
+/* ── events for many ── */
+
+void core_topology_send_many(const uint64_t *nodes, size_t count, uint8_t type,
+    struct myco_buf *payload, int *results, void *data)
+{
+    struct myco_core *core = data;
+    for (size_t i = 0; i < count; i++) results[i] = MYCO_ENOTCONN;
+    if (core->transport)
+        myco_route_send_many(core->route, nodes, count, MYCO_LANE_DATA, type, payload, results);
+    else
+        myco_buf_free(payload);
 }
 
 /* ── opening and closing ── */

@@ -52,6 +52,9 @@ void myco_bus_free(struct myco_bus *bus)
     myco_free(bus->candidates.items);
     myco_free(bus->assigned.items);
     myco_free(bus->targets.items);
+    myco_free(bus->alike.items);
+    myco_free(bus->alike_ids.items);
+    myco_free(bus->alike_results.items);
     myco_free(bus);
 }
 

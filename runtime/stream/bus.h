@@ -19,6 +19,10 @@ struct myco_bus_events {
      * results. */
     int (*send)(uint64_t node, uint8_t type, struct myco_buf *payload, void *data);
     void *data;
+    /* The same PUBLISH to several nodes; takes the payload; results[i]: as send() for nodes[i].
+     * NULL: each gets one by send(). */
+    void (*send_many)(const uint64_t *nodes, size_t count, uint8_t type, struct myco_buf *payload,
+        int *results, void *data);
 };
 
 struct myco_bus *myco_bus_new(

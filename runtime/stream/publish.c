@@ -141,24 +141,59 @@ static int after_failure(
     return rc;
 }
 
+/* What became of the message to one peer: whoever else could have had its groups gets them. */
+static int conclude(struct myco_bus *bus, struct myco__peer *peer, int rc, size_t *nodes)
+{
+    bool plain = peer->plain;
+    size_t assigned = peer->assigned;
+    peer->queued = peer->plain = false;
+    peer->assigned = 0;
+    peer->assigned_count = 0;
+    if (rc) return after_failure(bus, peer, rc, plain, assigned);
+    if (peer->sent_stamp != bus->stamp) {
+        peer->sent_stamp = bus->stamp;
+        ++*nodes;
+    }
+    return 0;
+}
+
+/* Peers of which no group is wanted get the same bytes, whoever they are: given to the transport at
+ * once, so that the message crosses each connection once when hubs pass it on. */
+static int send_alike(struct myco_bus *bus, const struct myco_msg *msg, size_t *nodes)
+{
+    struct myco_buf payload = {0};
+    int result = 0;
+    bus->alike.count = bus->alike_ids.count = bus->alike_results.count = 0;
+    for (size_t i = 0; i < bus->targets.count; i++) {
+        struct myco__peer *peer = bus->targets.items[i];
+        if (peer->assigned_count) continue;
+        MYCO__ARRAY_ADD(&bus->alike, peer);
+        MYCO__ARRAY_ADD(&bus->alike_ids, peer->id);
+        MYCO__ARRAY_ADD(&bus->alike_results, MYCO_ENOMEM);
+    }
+    if (bus->alike.count < 2 || !bus->events.send_many) return 0;
+    encode(bus, bus->alike.items[0], msg, &payload);
+    bus->sending = true;
+    if (!payload.failed)
+        bus->events.send_many(bus->alike_ids.items, bus->alike.count, MYCO_MESSAGE_PUBLISH,
+            &payload, bus->alike_results.items, bus->events.data);
+    bus->sending = false;
+    myco_buf_free(&payload);
+    for (size_t i = 0; i < bus->alike.count; i++) {
+        int rc = conclude(bus, bus->alike.items[i], bus->alike_results.items[i], nodes);
+        if (rc) result = rc;
+    }
+    return result;
+}
+
 static int send_all(struct myco_bus *bus, const struct myco_msg *msg, size_t *nodes)
 {
-    int result = 0;
+    int result = send_alike(bus, msg, nodes);
     for (size_t i = 0; i < bus->targets.count; i++) { /* failures append to it */
         struct myco__peer *peer = bus->targets.items[i];
-        int rc = send_to(bus, peer, msg);
-        bool plain = peer->plain;
-        size_t assigned = peer->assigned;
-        peer->queued = peer->plain = false;
-        peer->assigned = 0;
-        peer->assigned_count = 0;
-        if (rc) {
-            rc = after_failure(bus, peer, rc, plain, assigned);
-            if (rc) result = rc;
-        } else if (peer->sent_stamp != bus->stamp) {
-            peer->sent_stamp = bus->stamp;
-            ++*nodes;
-        }
+        if (!peer->queued) continue; /* has it */
+        int rc = conclude(bus, peer, send_to(bus, peer, msg), nodes);
+        if (rc) result = rc;
     }
     return result;
 }

@@ -141,6 +141,9 @@ struct myco_bus {
     MYCO__ARRAY(struct myco__candidate) candidates;
     MYCO__ARRAY(struct myco__assigned) assigned;
     MYCO__ARRAY(struct myco__peer *) targets;
+    MYCO__ARRAY(struct myco__peer *) alike; /* targets whose messages are the same */
+    MYCO__ARRAY(uint64_t) alike_ids;
+    MYCO__ARRAY(int) alike_results;
 };
 
 /* ── interest.c ─────────────────────────────────────────────────────────────────────────────── */

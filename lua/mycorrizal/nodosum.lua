@@ -119,20 +119,52 @@ end
 
 -- ── What there is ──
 
+--- Waits until this node knows all that was agreed on before the call: what is looked at then is linearizable. It is a
+--- barrier in the log of the consensus group; no clock is trusted.
+---@param options { timeout: number|string? }?
+---@return true?
+---@return string? message
+---@return string? code
+function Nodosum:sync(options)
+  return task.await(core.sync, self.node.handle, text.optional_ms(options, "timeout"))
+end
+
+--- Removes a member for ever, by its name or id. One that runs is refused unless `force`: stop it first.
+---@param member string
+---@param options { force: boolean?, timeout: number|string? }?
+---@return true?
+---@return string? message
+---@return string? code
+function Nodosum:remove(member, options)
+  local force = options and options.force or false
+  return task.await(core.remove, self.node.handle, member, force, text.optional_ms(options, "timeout"))
+end
+
+-- What a node knows may be behind; after a sync it is not.
+local function look(self, topic, options)
+  if options and options.linearizable then
+    local ok, message, code = self:sync(options)
+    if not ok then return nil, message, code end
+  end
+  return self.node:inspect(topic)
+end
+
 --- The members: {name, id, addr, state, generation, labels, role, self} each.
+---@param options { linearizable: boolean?, timeout: number|string? }? linearizable: after a sync
 ---@return table[]?
 ---@return string? message
 ---@return string? code
-function Nodosum:members()
-  return self.node:inspect("members")
+function Nodosum:members(options)
+  return look(self, "members", options)
 end
 
 --- Elections and who holds them: {name, leader, epoch, held_here} each.
+---@param options { linearizable: boolean?, timeout: number|string? }? linearizable: after a sync
 ---@return table[]?
 ---@return string? message
 ---@return string? code
-function Nodosum:leaders()
-  local leaders, message, code = self.node:inspect("leaders")
+function Nodosum:leaders(options)
+  local leaders, message, code = look(self, "leaders", options)
   if not leaders then return nil, message, code end
   for _, leader in ipairs(leaders) do leader.name = leader.subsystem end
   return leaders

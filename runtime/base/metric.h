@@ -31,6 +31,12 @@
     X(MEMBERS_ALIVE, "mycorrizal_members_alive", GAUGE, "members believed alive")                  \
     X(RAFT_TERM, "mycorrizal_consensus_term", GAUGE, "current term")                               \
     X(RAFT_COMMIT, "mycorrizal_consensus_commit_index", GAUGE, "commit index")                     \
+    X(RAFT_PROPOSED, "mycorrizal_consensus_proposed_total", COUNTER,                               \
+        "commands this node put into the log as leader")                                           \
+    X(RAFT_BATCHES, "mycorrizal_consensus_batches_total", COUNTER,                                 \
+        "appends they went in: proposed by batches is how many go together")                       \
+    X(SERVERS_REMOVED, "mycorrizal_consensus_servers_removed_total", COUNTER,                      \
+        "dead servers this node took out of the group as leader")                                  \
     X(LEASE_LOST, "mycorrizal_lease_lost_total", COUNTER,                                          \
         "leases that ran out while we held something")                                             \
     X(LOOP_LAG_P99, "mycorrizal_loop_lag_p99_ms", GAUGE,                                           \

@@ -114,6 +114,18 @@ static void check_voter_list(lua_State *L, int answer, const char *field, int kn
     check_ids(L, count, known, seen, field);
 }
 
+static void check_range(
+    lua_State *L, int answer, const char *field, lua_Integer low, lua_Integer high)
+{
+    lua_getfield(L, answer, field);
+    if (!lua_isinteger(L, -1))
+        luaL_error(L, "%s is a %s, not an integer", field, luaL_typename(L, -1));
+    lua_Integer value = lua_tointeger(L, -1);
+    if (value < low || value > high)
+        luaL_error(L, "%s is %I, outside of %I to %I", field, value, low, high);
+    lua_pop(L, 1);
+}
+
 static void check_voters(lua_State *L, int world, int answer)
 {
     lua_Integer voters_max = world_integer(L, world, "voters_max", 5),
@@ -125,18 +137,10 @@ static void check_voters(lua_State *L, int world, int answer)
         luaL_error(L, "the answer is a %s, not {voters, standbys}", luaL_typename(L, answer));
     check_voter_list(L, answer, "voters", known, known + 1, members > 0, voters_max);
     check_voter_list(L, answer, "standbys", known, known + 1, 0, standbys_max);
-}
-
-static void check_range(
-    lua_State *L, int answer, const char *field, lua_Integer low, lua_Integer high)
-{
-    lua_getfield(L, answer, field);
-    if (!lua_isinteger(L, -1))
-        luaL_error(L, "%s is a %s, not an integer", field, luaL_typename(L, -1));
-    lua_Integer value = lua_tointeger(L, -1);
-    if (value < low || value > high)
-        luaL_error(L, "%s is %I, outside of %I to %I", field, value, low, high);
+    lua_getfield(L, answer, "dead_voter_ms");
+    bool given = !lua_isnil(L, -1);
     lua_pop(L, 1);
+    if (given) check_range(L, answer, "dead_voter_ms", 1000, 60 * 60 * 1000);
 }
 
 #define DAY_MS (24 * 60 * 60 * 1000LL)

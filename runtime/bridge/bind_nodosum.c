@@ -165,6 +165,43 @@ static int nodosum_policy_rollback(lua_State *L)
         L, myco_policy_rollback_async(node, kind, author, timeout_ms, on_policy, call), call);
 }
 
+/* ── The cluster as a whole ── */
+
+static int push_done(lua_State *L, const void *payload)
+{
+    const struct myco_result *result = payload;
+    if (result->status) return myco__push_failed_result(L, result);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void on_done(const struct myco_result *result, void *data)
+{
+    myco__call_finish(data, push_done, result);
+}
+
+/* sync(node, timeout_ms, callback): true. */
+static int nodosum_sync(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    unsigned timeout_ms = myco__optional_ms(L, 2);
+    struct myco__call *call = myco__call_new(L, 3);
+    return myco__started(L, myco_sync_async(node, timeout_ms, on_done, call), call);
+}
+
+/* remove(node, member, force, timeout_ms, callback): true. */
+static int nodosum_remove(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *member = luaL_checkstring(L, 2);
+    unsigned flags = lua_toboolean(L, 3) ? MYCO_REMOVE_FORCE : 0;
+    unsigned timeout_ms = myco__optional_ms(L, 4);
+    struct myco__call *call = myco__call_new(L, 5);
+    return myco__started(
+        L, myco_remove_async(node, member, flags, timeout_ms, on_done, call), call);
+}
+
 const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign}, {"lock", nodosum_lock},
     {"barrier", nodosum_barrier}, {"policy_apply", nodosum_policy_apply},
-    {"policy_rollback", nodosum_policy_rollback}, {NULL, NULL}};
+    {"policy_rollback", nodosum_policy_rollback}, {"sync", nodosum_sync},
+    {"remove", nodosum_remove}, {NULL, NULL}};

@@ -181,7 +181,8 @@ static void refused(struct myco_commands *commands, uint64_t from, struct myco_s
     myco_read_str(&in, result.message, sizeof result.message);
     struct myco_command_head head = {
         .node = commands->self, .generation = commands->generation, .sequence = sequence};
-    if (!in.bad && result.status == MYCO_EVERSION) myco_commands_applied(commands, &head, &result);
+    if (!in.bad && (result.status == MYCO_EVERSION || result.status == MYCO_EDENIED))
+        myco_commands_applied(commands, &head, &result);
 }
 
 /* u64 sequence; then, when asking again is of no use, i32 status and the reason */

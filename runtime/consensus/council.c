@@ -19,6 +19,7 @@ struct myco_council *myco_council_new(const struct myco_council_options *options
     council->options = *options;
     if (!council->options.unresponsive_ms) council->options.unresponsive_ms = 3000;
     if (!council->options.forget_ms) council->options.forget_ms = 30000;
+    if (!council->options.dead_voter_ms) council->options.dead_voter_ms = 5000;
     myco_timer_init(&council->timer, options->env, sit, council);
     myco_timer_start(&council->timer, ROUND_MS, ROUND_MS);
     return council;

@@ -12,6 +12,7 @@
 #include "gossip/swim.h"
 
 struct myco_council;
+struct msgpack_unpacked;
 struct myco_council_options {
     struct myco_env *env;
     struct myco_rlog *log;
@@ -23,7 +24,10 @@ struct myco_council_options {
     const bool *slow;         /* is our own loop late; NULL: never. Of others gossip says so */
     unsigned unresponsive_ms; /* a live node that renews no lease for so long loses what it holds;
                                  0: 3,000 */
-    unsigned forget_ms;       /* a voter that is dead for so long leaves the group; 0: 30,000 */
+    unsigned forget_ms;       /* a server that is dead for so long leaves the group; 0: 30,000 */
+    unsigned dead_voter_ms;   /* a voter already so soon, when a stand-by can take its place or
+                                 their number is even; the policy's answer goes before it;
+                                 0: 5,000 */
     /* What a peer announced in the handshake, in that generation; 0: not known. NULL: never. */
     uint64_t (*peer_features)(uint64_t node, uint64_t generation, void *data);
     void *data;
@@ -89,6 +93,9 @@ uint32_t myco__council_leads(const struct myco_council *council, uint64_t id);
 bool myco__council_locks(struct myco_council *council);
 /* Takes. */
 void myco__council_propose(struct myco_council *council, uint8_t kind, struct myco_buf *body);
+/* Asks a policy; false: it gave no answer, and that was said. */
+bool myco__council_ask(struct myco_council *council, int kind, struct myco_buf *world,
+    struct msgpack_unpacked *doc, struct myco_buf *answer);
 /* Each returns whether it proposed something. */
 bool myco__council_elect(struct myco_council *council);
 bool myco__council_sets(struct myco_council *council);

@@ -1,16 +1,10 @@
-/* Placement of hyphae and choice of voters: asked of the policies when members, septa or the policy
- * changed. */
+/* Placement of hyphae: asked of the policy when members, septa or the policy changed. */
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "consensus/council.h"
 #include "consensus/policy_docs.h"
-
-#define VOTERS_MAX   5
-#define STANDBYS_MAX 2 /* all others tail the log (raft_tail.c) … */
-#define YOUNG_MS     2000
-#define STANDBYS_OLD 27 /* … once every member can */
 
 static void pack_members(msgpack_packer *pack, const struct myco_council *council)
 {
@@ -90,7 +84,7 @@ static uint8_t read_targets(
     return (uint8_t)list->via.array.size;
 }
 
-static bool ask(struct myco_council *council, int kind, struct myco_buf *world,
+bool myco__council_ask(struct myco_council *council, int kind, struct myco_buf *world,
     msgpack_unpacked *doc, struct myco_buf *answer)
 {
     struct myco_err err = {0};
@@ -129,7 +123,7 @@ static uint32_t place_septum(
     msgpack_unpacked doc;
     msgpack_unpacked_init(&doc);
     pack_placement_world(&world, council, septum);
-    bool answered = ask(council, MYCO_POLICY_PLACEMENT, &world, &doc, &answer);
+    bool answered = myco__council_ask(council, MYCO_POLICY_PLACEMENT, &world, &doc, &answer);
     const msgpack_object *map = answered && doc.data.type == MSGPACK_OBJECT_ARRAY &&
                                         doc.data.via.array.size == septum->options.hyphae
                                     ? &doc.data
@@ -187,171 +181,4 @@ bool myco__council_place(struct myco_council *council)
         myco_buf_free(&body);
     }
     return false;
-}
-
-/* ── voters ── */
-
-static enum myco_role wanted_role(const msgpack_object *answer, uint64_t id)
-{
-    static const struct {
-        const char *key;
-        enum myco_role role;
-    } lists[] = {{"voters", MYCO_ROLE_VOTER}, {"standbys", MYCO_ROLE_STANDBY}};
-    for (int l = 0; l < 2; l++) {
-        const msgpack_object *list = myco_doc_get(answer, lists[l].key);
-        for (uint32_t i = 0; list && list->type == MSGPACK_OBJECT_ARRAY && i < list->via.array.size;
-             i++) {
-            uint64_t listed;
-            if (myco_doc_id(&list->via.array.ptr[i], &listed) && listed == id) return lists[l].role;
-        }
-    }
-    return MYCO_ROLE_NONE;
-}
-
-static bool tails(const struct myco_council *council)
-{
-    return myco_state_feature(council->options.state, MYCO_FEATURE_TAIL);
-}
-
-/* A young reign first waits for the features: at the birth of a cluster they are not active yet. */
-static unsigned standbys_max(const struct myco_council *council)
-{
-    uint64_t reign_ms = myco_now_ms(council->options.env) - council->reign_began_ms;
-    return tails(council) || reign_ms < YOUNG_MS ? STANDBYS_MAX : STANDBYS_OLD;
-}
-
-static void pack_voters_world(struct myco_buf *out, const struct myco_council *council,
-    const struct myco_log_server *servers, size_t count)
-{
-    msgpack_packer pack;
-    myco_pack_init(&pack, out);
-    msgpack_pack_map(&pack, 4);
-    myco_pack_str(&pack, "members");
-    pack_members(&pack, council);
-    myco_pack_str(&pack, "current");
-    msgpack_pack_array(&pack, count);
-    for (size_t i = 0; i < count; i++) {
-        msgpack_pack_map(&pack, 2);
-        myco_pack_str(&pack, "id");
-        myco_pack_id(&pack, servers[i].id);
-        myco_pack_key_str(&pack, "role", myco_role_name(servers[i].role));
-    }
-    myco_pack_key_u64(&pack, "voters_max", VOTERS_MAX);
-    myco_pack_key_u64(&pack, "standbys_max", standbys_max(council));
-}
-
-static enum myco_role role_in(const struct myco_log_server *servers, size_t count, uint64_t id)
-{
-    for (size_t i = 0; i < count; i++)
-        if (servers[i].id == id) return servers[i].role;
-    return MYCO_ROLE_NONE;
-}
-
-static bool forgotten(struct myco_council *council, uint64_t id)
-{
-    uint64_t now = myco_now_ms(council->options.env);
-    uint64_t *since = myco_map_get(&council->dead_since, id);
-    if (!since) {
-        since = myco_alloc(sizeof *since);
-        *since = now;
-        myco_map_put(&council->dead_since, id, since);
-    }
-    const struct myco_member_record *record = myco_state_member(council->options.state, id);
-    bool left = record && record->left; /* on purpose: the group must not count on it any more */
-    return left || myco__council_replaced(council, id) ||
-           now - *since >= council->options.forget_ms;
-}
-
-/* Present, or leaving and not gone yet: it still confirms what is committed. */
-static bool reachable(const struct myco_council *council, uint64_t id)
-{
-    if (myco__council_present(council, id)) return true;
-    const struct myco_member *member = myco_swim_get(council->options.swim, id);
-    return member && member->state == MYCO_MEMBER_ALIVE;
-}
-
-/* A voter that leaves on purpose hears the log to the end, and has no vote any more: the group does
- * not need it when it is gone. */
-static bool unseat(struct myco_council *council, const struct myco_log_server *server)
-{
-    const struct myco_member_record *record = myco_state_member(council->options.state, server->id);
-    if (!record || !record->left || !reachable(council, server->id)) return false;
-    if (server->role == MYCO_ROLE_VOTER && server->id != council->options.self)
-        myco_rlog_assign(council->options.log, server->id, MYCO_ROLE_STANDBY);
-    return true;
-}
-
-/* Without a policy that answers: whoever is there, stand-bys first. */
-static enum myco_role built_in_role(
-    const struct myco_council *council, enum myco_role is, size_t voters, size_t standing)
-{
-    size_t most = standbys_max(council);
-    if (voters < VOTERS_MAX && (is == MYCO_ROLE_STANDBY || standing == 0)) return MYCO_ROLE_VOTER;
-    if (is == MYCO_ROLE_NONE && standing < most) return MYCO_ROLE_STANDBY;
-    return is == MYCO_ROLE_STANDBY && standing > most ? MYCO_ROLE_NONE : is;
-}
-
-/* One change at a time; a dead server leaves only while a majority of the voters is there without
- * it. */
-static bool change_roles(struct myco_council *council, const msgpack_object *answer,
-    const struct myco_log_server *servers, size_t count)
-{
-    struct myco_rlog *log = council->options.log;
-    size_t voters = 0, present = 0, standing = 0;
-    for (size_t i = 0; i < count; i++) {
-        bool here = reachable(council, servers[i].id);
-        if (here) myco_free(myco_map_del(&council->dead_since, servers[i].id));
-        voters += servers[i].role == MYCO_ROLE_VOTER;
-        present += servers[i].role == MYCO_ROLE_VOTER && here;
-        standing += servers[i].role != MYCO_ROLE_VOTER;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (myco__council_present(council, servers[i].id) || !forgotten(council, servers[i].id))
-            continue;
-        if (present <= voters / 2) break;
-        if (unseat(council, &servers[i])) continue;
-        MYCO_INFO(council->options.env->log, "nodosum", "removing a dead server from the group",
-            "id=%016llx", (unsigned long long)servers[i].id);
-        return myco_rlog_assign(log, servers[i].id, MYCO_ROLE_NONE) == 0;
-    }
-    for (size_t i = 0; i < council->member_count; i++) {
-        const struct myco_council_member *member = &council->members[i];
-        if (!member->present) continue;
-        enum myco_role is = role_in(servers, count, member->record->id);
-        enum myco_role want = answer ? wanted_role(answer, member->record->id)
-                                     : built_in_role(council, is, voters, standing);
-        bool spared = want == MYCO_ROLE_NONE && (is != MYCO_ROLE_STANDBY || !tails(council));
-        if (spared || want == is || is == MYCO_ROLE_VOTER)
-            continue; /* voters are not demoted while they live; stand-bys can tail the log */
-        if (is == MYCO_ROLE_NONE) want = MYCO_ROLE_STANDBY; /* a voter is a stand-by first */
-        if (myco_rlog_assign(log, member->record->id, want)) return false;
-        MYCO_INFO(council->options.env->log, "nodosum", "changing a role in the group",
-            "name=%s role=%s", member->record->name, myco_role_name(want));
-        return true;
-    }
-    return false;
-}
-
-bool myco__council_voters(struct myco_council *council)
-{
-    struct myco_log_server servers[64];
-    size_t count = myco_rlog_servers(council->options.log, servers, 64);
-    struct myco_buf world = {0}, answer = {0};
-    msgpack_unpacked doc;
-    msgpack_unpacked_init(&doc);
-    bool settled = true;
-    for (size_t i = 0; i < council->member_count; i++)
-        settled &= !council->members[i].present ||
-                   role_in(servers, count, council->members[i].record->id) == MYCO_ROLE_VOTER;
-    for (size_t i = 0; i < count; i++) settled &= myco__council_present(council, servers[i].id);
-    bool answered = false;
-    if (!settled) {
-        pack_voters_world(&world, council, servers, count);
-        answered = ask(council, MYCO_POLICY_VOTERS, &world, &doc, &answer);
-    }
-    bool changed = !settled && change_roles(council, answered ? &doc.data : NULL, servers, count);
-    msgpack_unpacked_destroy(&doc);
-    myco_buf_free(&world);
-    myco_buf_free(&answer);
-    return changed;
 }

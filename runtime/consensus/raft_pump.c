@@ -48,7 +48,12 @@ static void flush_batch(struct myco_rlog *log)
             .type = RAFT_SUBMIT, .submit = {.entries = entries, .n = (unsigned)log->batch_count}};
         void *block = entries[0].batch;
         code = myco__rlog_step(log, &event);
-        if (code != 0) raft_free(block);
+        if (code != 0) {
+            raft_free(block);
+        } else {
+            MYCO_METRIC_ADD(log->env->metrics, RAFT_PROPOSED, log->batch_count);
+            MYCO_METRIC_ADD(log->env->metrics, RAFT_BATCHES, 1);
+        }
     }
     myco_free(entries);
     empty_batch(log);

@@ -17,6 +17,7 @@
 
 #define MYCO_STATE_NAME_MAX              63
 #define MYCO_LABELS_MAX                  255
+#define MYCO_REMOVED_MAX                 1024 /* ids; then the oldest is forgotten */
 #define MYCO_VERSION_MAX                 23
 #define MYCO_HYPHAE_MAX                  4096
 #define MYCO_SEPTA_MAX                   1024
@@ -48,7 +49,8 @@
     X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
     X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                         \
     X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                \
-    X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */
+    X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */          \
+    X(REMOVE, 24, REMOVAL)    /* a member is removed for ever */
 
 enum myco_command_kind {
 #define X(symbol, number, feature) MYCO_COMMAND_##symbol = number,
@@ -143,6 +145,8 @@ struct myco_state {
     char cluster_name[MYCO_STATE_NAME_MAX + 1];
     uint64_t epoch_counter;
     uint64_t next_septum;
+    uint64_t removed[MYCO_REMOVED_MAX]; /* ids, in the order of their removal */
+    uint32_t removed_count;
     uint64_t features_active;   /* for ever */
     uint64_t features_own;      /* not replicated: of this node */
     uint64_t features_proposed; /* not replicated: by this node, not applied yet */
@@ -181,8 +185,10 @@ bool myco_command_peek(struct myco_slice command, struct myco_command_head *head
 bool myco_state_feature(const struct myco_state *state, enum myco_feature feature);
 /* That the command needs; NONE for unknown ones too. */
 enum myco_feature myco_command_feature(uint8_t kind);
+/* For ever, by an operator. */
+bool myco_state_removed(const struct myco_state *state, uint64_t id);
 /* May it be logged now? 0; EVERSION with the reason: its feature is not active yet, or it is the
- * JOIN of a node without an active one. */
+ * JOIN of a node without an active one; EDENIED: the JOIN of one that was removed. */
 int myco_state_admits(
     const struct myco_state *state, struct myco_slice command, struct myco_err *err);
 
@@ -242,6 +248,7 @@ void myco_command_begin(
 /* epoch, sequence: of the manifest whose definitions are taken over; 0 and empty: a new cluster. */
 void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name, uint32_t lease_ms,
     uint64_t incarnation, uint64_t epoch, uint64_t sequence, struct myco_slice definitions);
+void myco_command_remove(struct myco_buf *out, uint64_t id);
 /* features: to be active, of all of these members; then each member by the other. */
 void myco_command_features(struct myco_buf *out, uint64_t features);
 void myco_command_features_member(

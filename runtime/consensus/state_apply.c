@@ -209,6 +209,8 @@ static int apply_join(struct myco__apply *apply)
     }
     if (apply->in.bad || !record.id || !myco__state_name_ok(record.name))
         return myco__refuse(apply, MYCO_EINVAL, "malformed");
+    if (myco_state_removed(state, record.id))
+        return myco__refuse(apply, MYCO_EDENIED, myco__removed_text);
     if (state->features_active & ~record.features) return myco__refuse_older(apply, &record);
     struct myco_member_record *member = apply->sender;
     if (member && member->generation > record.generation)
@@ -230,13 +232,18 @@ static int apply_join(struct myco__apply *apply)
     return 0;
 }
 
+void myco__member_leaves(struct myco_state *state, struct myco_member_record *member)
+{
+    member->left = true;
+    vacate(state, member->id, true);
+    myco__sets_left(state, member->id);
+    tell_member(state, member->id);
+}
+
 static int apply_leave(struct myco__apply *apply)
 {
     if (!apply->sender) return myco__refuse(apply, MYCO_ENOTFOUND, "not a member");
-    apply->sender->left = true;
-    vacate(apply->state, apply->head.node, true);
-    myco__sets_left(apply->state, apply->head.node);
-    tell_member(apply->state, apply->head.node);
+    myco__member_leaves(apply->state, apply->sender);
     return 0;
 }
 
@@ -528,6 +535,7 @@ int myco_state_apply(
     case MYCO_COMMAND_RELEASE: return apply_release(&apply);
     case MYCO_COMMAND_BARRIER: return 0;
     case MYCO_COMMAND_FEATURES: return myco__apply_features(&apply);
+    case MYCO_COMMAND_REMOVE: return myco__apply_remove(&apply);
     default: return MYCO_EVERSION;
     }
 }

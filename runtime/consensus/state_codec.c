@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "consensus/state.h"
+#include "consensus/state_internal.h"
 
 #define STATE_FORMAT_OLD 1
 #define STATE_FORMAT     2
@@ -24,16 +24,19 @@ struct section {
     void (*save)(const struct myco_state *state, struct myco_buf *out);
     void (*load)(struct myco_state *state, struct myco_reader *in); /* in->bad: malformed */
 };
-static const struct section sections[] = {{MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load}};
+static const struct section sections[] = {
+    {MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load},
+    {MYCO_FEATURE_REMOVAL, myco__removal_save, myco__removal_load},
+};
 
 static void save_sections(const struct myco_state *state, struct myco_buf *out)
 {
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        count += sections[i].save && myco_state_feature(state, sections[i].feature);
+        count += myco_state_feature(state, sections[i].feature);
     myco_buf_u32(out, count);
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
-        if (!sections[i].save || !myco_state_feature(state, sections[i].feature)) continue;
+        if (!myco_state_feature(state, sections[i].feature)) continue;
         struct myco_buf bytes = {0};
         sections[i].save(state, &bytes);
         myco_buf_u8(out, (uint8_t)sections[i].feature);
@@ -50,7 +53,7 @@ static void load_sections(struct myco_state *state, struct myco_reader *in)
         struct myco_reader body = myco_reader(bytes.data, bytes.size);
         bool known = false;
         for (size_t i = 0; i < sizeof sections / sizeof *sections && !in->bad; i++) {
-            if (!sections[i].load || sections[i].feature != feature) continue;
+            if (sections[i].feature != feature) continue;
             known = true;
             sections[i].load(state, &body);
         }

@@ -149,6 +149,8 @@ int myco_state_admits(
     if (!myco_command_peek(command, &head)) return myco_err(err, MYCO_EINVAL, "malformed");
     enum myco_feature feature = myco_command_feature(head.kind);
     if (head.kind == MYCO_COMMAND_JOIN) {
+        if (myco_state_removed(state, head.node))
+            return myco_err(err, MYCO_EDENIED, "%s", myco__removed_text);
         uint64_t needed = state->features_active | state->features_proposed;
         uint64_t missing = needed & ~features_of_joiner(command);
         if (!missing) return 0;

@@ -20,4 +20,13 @@ bool myco__command_known(const struct myco_state *state, uint8_t kind);
 int myco__refuse_older(struct myco__apply *apply, const struct myco_member_record *joiner);
 int myco__apply_features(struct myco__apply *apply);
 
+/* state_apply.c */
+void myco__member_leaves(struct myco_state *state, struct myco_member_record *member);
+
+/* state_removal.c */
+extern const char myco__removed_text[];
+int myco__apply_remove(struct myco__apply *apply);
+void myco__removal_save(const struct myco_state *state, struct myco_buf *out);
+void myco__removal_load(struct myco_state *state, struct myco_reader *in);
+
 #endif

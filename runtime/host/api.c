@@ -7,90 +7,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "host/node.h"
+#include "host/node_call.h"
 
 #define FLUSH_MS 5000
-
-/* ── waiting ── a result and a condition on the caller's stack */
-
-void node_wait_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
-struct waiter {
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done;
-    struct myco_result result;
-    struct myco_err *err;
-    struct myco_value *value; /* where the value shall go, or NULL */
-};
-
-static void waiter_init(struct waiter *waiter, struct myco_err *err, struct myco_value *value)
-{
-    memset(waiter, 0, sizeof *waiter);
-    pthread_mutex_init(&waiter->mutex, NULL);
-    node_wait_init(&waiter->cond);
-    waiter->err = err;
-    waiter->value = value;
-}
-
-static void give_value(struct waiter *waiter, const struct myco_result *result)
-{
-    char *bytes = myco_try_alloc(result->value.size + 1);
-    if (!bytes) {
-        waiter->result.status = myco_err(
-            waiter->err, MYCO_ENOMEM, "no memory for a value of %zu bytes", result->value.size);
-        return;
-    }
-    if (result->value.size) memcpy(bytes, result->value.data, result->value.size);
-    bytes[result->value.size] = 0;
-    *waiter->value = (struct myco_value){
-        bytes, result->value.size, result->version, result->expires_in_ms, bytes};
-}
-
-static void wake_waiter(const struct myco_result *result, void *data)
-{
-    struct waiter *waiter = data;
-    pthread_mutex_lock(&waiter->mutex);
-    waiter->result = *result;
-    if (result->status)
-        myco_err(waiter->err, result->status, "%s", result->message);
-    else if (waiter->value)
-        give_value(waiter, result);
-    waiter->done = true;
-    pthread_cond_signal(&waiter->cond);
-    pthread_mutex_unlock(&waiter->mutex);
-}
-
-/* Every operation ends by its own deadline, or when the node closes: there is no deadline here. */
-static int waiter_wait(struct waiter *waiter, int rc, const char *what)
-{
-    if (rc == 0) {
-        pthread_mutex_lock(&waiter->mutex);
-        while (!waiter->done) pthread_cond_wait(&waiter->cond, &waiter->mutex);
-        pthread_mutex_unlock(&waiter->mutex);
-        rc = waiter->result.status;
-    } else {
-        myco_err(waiter->err, rc, "%s: %s", what, myco_strerror(rc));
-    }
-    pthread_mutex_destroy(&waiter->mutex);
-    pthread_cond_destroy(&waiter->cond);
-    return rc;
-}
-
-static int refuse_on_loop(const struct myco *node, struct myco_err *err)
-{
-    return node_on_loop(node)
-               ? myco_err(err, MYCO_EBUSY,
-                     "a waiting call on the node's own loop thread: use the _async one")
-               : 0;
-}
 
 /* ── operations ── */
 
@@ -385,13 +304,13 @@ static const char *why_not(
 int myco_put(struct myco_septum *septum, struct myco_slice key, struct myco_slice value,
     const struct myco_put_options *options, uint64_t *version, struct myco_err *err)
 {
-    struct waiter waiter;
+    struct node_waiter waiter;
     char text[128];
-    int rc = refuse_on_loop(septum->node, err);
+    int rc = node_refuse_on_loop(septum->node, err);
     if (rc) return rc;
-    waiter_init(&waiter, err, NULL);
-    rc = myco_put_async(septum, key, value, options, wake_waiter, &waiter);
-    rc = waiter_wait(&waiter, rc, why_not(rc, "put", key, value.size, text, sizeof text));
+    node_waiter_init(&waiter, err, NULL);
+    rc = myco_put_async(septum, key, value, options, node_waiter_wake, &waiter);
+    rc = node_waiter_wait(&waiter, rc, why_not(rc, "put", key, value.size, text, sizeof text));
     if (rc == 0 && version) *version = waiter.result.version;
     return rc;
 }
@@ -405,34 +324,34 @@ int myco_get(struct myco_septum *septum, struct myco_slice key, struct myco_valu
 int myco_get_with(struct myco_septum *septum, struct myco_slice key,
     const struct myco_get_options *options, struct myco_value *value, struct myco_err *err)
 {
-    struct waiter waiter;
+    struct node_waiter waiter;
     char text[128];
-    int rc = refuse_on_loop(septum->node, err);
+    int rc = node_refuse_on_loop(septum->node, err);
     if (rc) return rc;
-    waiter_init(&waiter, err, value);
-    rc = myco_get_with_async(septum, key, options, wake_waiter, &waiter);
-    return waiter_wait(&waiter, rc, why_not(rc, "get", key, 0, text, sizeof text));
+    node_waiter_init(&waiter, err, value);
+    rc = myco_get_with_async(septum, key, options, node_waiter_wake, &waiter);
+    return node_waiter_wait(&waiter, rc, why_not(rc, "get", key, 0, text, sizeof text));
 }
 
 int myco_del(struct myco_septum *septum, struct myco_slice key,
     const struct myco_put_options *options, struct myco_err *err)
 {
-    struct waiter waiter;
+    struct node_waiter waiter;
     char text[128];
-    int rc = refuse_on_loop(septum->node, err);
+    int rc = node_refuse_on_loop(septum->node, err);
     if (rc) return rc;
-    waiter_init(&waiter, err, NULL);
-    rc = myco_del_async(septum, key, options, wake_waiter, &waiter);
-    return waiter_wait(&waiter, rc, why_not(rc, "del", key, 0, text, sizeof text));
+    node_waiter_init(&waiter, err, NULL);
+    rc = myco_del_async(septum, key, options, node_waiter_wake, &waiter);
+    return node_waiter_wait(&waiter, rc, why_not(rc, "del", key, 0, text, sizeof text));
 }
 
 int myco_count(struct myco_septum *septum, uint64_t *count, struct myco_err *err)
 {
-    struct waiter waiter;
-    int rc = refuse_on_loop(septum->node, err);
+    struct node_waiter waiter;
+    int rc = node_refuse_on_loop(septum->node, err);
     if (rc) return rc;
-    waiter_init(&waiter, err, NULL);
-    rc = waiter_wait(&waiter, myco_count_async(septum, 0, wake_waiter, &waiter), "count");
+    node_waiter_init(&waiter, err, NULL);
+    rc = node_waiter_wait(&waiter, myco_count_async(septum, 0, node_waiter_wake, &waiter), "count");
     if (rc == 0) *count = waiter.result.count;
     return rc;
 }
@@ -488,13 +407,13 @@ int myco_septum_async(struct myco *node, const char *name, const char *spec, uns
 int myco_septum(struct myco *node, const char *name, const char *spec, struct myco_septum **septum,
     struct myco_err *err)
 {
-    struct waiter waiter;
-    int rc = refuse_on_loop(node, err);
+    struct node_waiter waiter;
+    int rc = node_refuse_on_loop(node, err);
     if (rc) return rc;
-    waiter_init(&waiter, err, NULL);
-    struct op *op = make_op(OP_SEPTUM, myco_str(name), myco_str(spec), wake_waiter, &waiter);
+    node_waiter_init(&waiter, err, NULL);
+    struct op *op = make_op(OP_SEPTUM, myco_str(name), myco_str(spec), node_waiter_wake, &waiter);
     if (op) op->keys_only = spec == NULL;
-    rc = waiter_wait(&waiter, submit(node, op), "septum");
+    rc = node_waiter_wait(&waiter, submit(node, op), "septum");
     if (rc) return myco_err_wrap(err, "septum %s", name);
     *septum = handle_of(node, waiter.result.version, name);
     return 0;
@@ -549,11 +468,11 @@ int myco_flush_async(struct myco *node, unsigned timeout_ms, myco_result_cb cb, 
 
 int myco_flush(struct myco *node, struct myco_err *err)
 {
-    struct waiter waiter;
-    int rc = refuse_on_loop(node, err);
+    struct node_waiter waiter;
+    int rc = node_refuse_on_loop(node, err);
     if (rc) return rc;
-    waiter_init(&waiter, err, NULL);
-    return waiter_wait(&waiter, myco_flush_async(node, 0, wake_waiter, &waiter), "flush");
+    node_waiter_init(&waiter, err, NULL);
+    return node_waiter_wait(&waiter, myco_flush_async(node, 0, node_waiter_wake, &waiter), "flush");
 }
 
 int myco_inspect_async(struct myco *node, const char *topic, myco_result_cb cb, void *data)
@@ -564,15 +483,16 @@ int myco_inspect_async(struct myco *node, const char *topic, myco_result_cb cb, 
 int myco_inspect(
     struct myco *node, const char *topic, struct myco_value *value, struct myco_err *err)
 {
-    struct waiter waiter;
-    waiter_init(&waiter, err, value);
+    struct node_waiter waiter;
+    node_waiter_init(&waiter, err, value);
     if (node_on_loop(node)) { /* nothing to wait for */
         struct op *op =
-            make_op(OP_INSPECT, myco_str(topic), myco_bytes(NULL, 0), wake_waiter, &waiter);
+            make_op(OP_INSPECT, myco_str(topic), myco_bytes(NULL, 0), node_waiter_wake, &waiter);
         if (op) run_op(node, &op->post, false);
-        return waiter_wait(&waiter, op ? 0 : MYCO_ENOMEM, "inspect");
+        return node_waiter_wait(&waiter, op ? 0 : MYCO_ENOMEM, "inspect");
     }
-    return waiter_wait(&waiter, myco_inspect_async(node, topic, wake_waiter, &waiter), "inspect");
+    return node_waiter_wait(
+        &waiter, myco_inspect_async(node, topic, node_waiter_wake, &waiter), "inspect");
 }
 
 /* ── ready, names ── */
@@ -580,7 +500,7 @@ int myco_inspect(
 int myco_wait_ready(struct myco *node, unsigned timeout_ms, struct myco_err *err)
 {
     struct timespec until;
-    int rc = refuse_on_loop(node, err);
+    int rc = node_refuse_on_loop(node, err);
     if (rc) return rc;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ms / 1000;

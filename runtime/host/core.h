@@ -133,6 +133,11 @@ struct myco_core_lock *myco_core_lock(struct myco_core *core, enum myco_lock_kin
     const char *name, uint32_t permits, bool try, unsigned wait_ms, myco_lock_cb cb, void *data);
 void myco_core_unlock(struct myco_core_lock *lock);
 bool myco_core_lock_held(const struct myco_core_lock *lock);
+/* Ends when all that was agreed on before the call is applied here. */
+void myco_core_sync(struct myco_core *core, unsigned timeout_ms, myco_result_cb cb, void *data);
+/* By name or id. ENOTFOUND; EBUSY: it runs, and `force` is not set. */
+void myco_core_remove(struct myco_core *core, const char *member, bool force, unsigned timeout_ms,
+    myco_result_cb cb, void *data);
 
 /* ── Looking in ── */
 

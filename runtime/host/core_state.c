@@ -132,9 +132,13 @@ static void on_cluster(void *data)
 
 static void on_member(uint64_t id, void *data)
 {
-    (void)id;
-    core_topology_changed(data);
-    core_refresh_soon(data);
+    struct myco_core *core = data;
+    if (id == core->identity.id && myco_state_removed(core->state, id))
+        fail(core, MYCO_EDENIED,
+            "this node was removed from the cluster for ever: move its data folder away, and it "
+            "joins as a new one");
+    core_topology_changed(core);
+    core_refresh_soon(core);
 }
 
 static void on_election(const struct myco_election_record *election, void *data)

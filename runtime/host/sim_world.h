@@ -9,6 +9,7 @@
  *   sim_cache.c    those who use a cache; sim_events.c those who publish, listen and campaign
  *   sim_fence.c    those who write with the epoch of what they lead, or led
  *   sim_chronicle.c those who follow what the nodes tell of the cluster
+ *   sim_voters.c   a voter that is lost for good, and replaced
  *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
  *   sim_locks.c    those who lock, and who meet at a barrier
  *   sim_store.c    the manifests, and what a restore must bring back
@@ -195,6 +196,10 @@ void sim_disks_free(struct sim_disks *disks);
 void sim_disks_start(struct sim_world *world, uint64_t until_ms);
 void sim_disks_heal(struct sim_world *world);
 void sim_disks_report(struct sim_world *world, FILE *file);
+
+/* sim_voters.c */
+bool sim_voters_suffers(const struct sim_options *options);
+void sim_voters_lose(struct sim_world *world); /* one for good; it comes back as a new member */
 
 /* sim_upgrade.c */
 void sim_upgrade_init(struct sim_world *world);   /* some worlds begin with older nodes */

@@ -465,6 +465,24 @@ MYCO_API int myco_policy_apply_async(struct myco *node, const char *kind, const 
 MYCO_API int myco_policy_rollback_async(struct myco *node, const char *kind, const char *author,
     unsigned timeout_ms, myco_result_cb cb, void *data);
 
+/* What this node knows of the cluster (members, elections, septa, policies, locks) may be behind by
+ * what it has not heard yet. After a sync it holds all that was agreed on before the call: what is
+ * looked at then is linearizable. It is a barrier in the log: one round of the consensus group with
+ * its disks, and no clock is trusted. ETIMEDOUT or EUNKNOWN (no quorum
+ * confirmed it in timeout_ms; 0: the node's default), EFULL, ECLOSED, EBUSY (the waiting one, on
+ * the loop's thread). Any thread. */
+MYCO_API int myco_sync(struct myco *node, unsigned timeout_ms, struct myco_err *err);
+MYCO_API int myco_sync_async(struct myco *node, unsigned timeout_ms, myco_result_cb cb, void *data);
+
+/* Removes a member (borrowed: its name, or its id in 16 hexadecimal digits) for ever: its votes,
+ * places and leaderships go to others, and it is refused when it comes back with its old data
+ * folder. ENOTFOUND; EBUSY: it runs, and flags lack MYCO_REMOVE_FORCE: stop it first, so that it
+ * hands over; EVERSION: a member is of an older version. The last 1,024 removed ids are known. Any
+ * thread; calls back on the loop. */
+#define MYCO_REMOVE_FORCE 1u
+MYCO_API int myco_remove_async(struct myco *node, const char *member, unsigned flags,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
+
 /* ── The host's own functions, callable from Lua and pulse ──────────────────────────────────── */
 
 /* Arguments and result are MessagePack: an array of arguments in, one value out (append to `result`

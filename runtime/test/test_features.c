@@ -185,6 +185,49 @@ static void test_gate(void)
     myco_state_free(state);
 }
 
+/* A removed member never comes back, whatever generation it says, also after a snapshot. */
+static void test_removal(void)
+{
+    struct myco_state *state = open_state(BIT(FEATURES) | BIT(REMOVAL)), *other = open_state(~0u);
+    struct myco_buf body = {0}, saved = {0};
+    struct myco_err err = {0};
+    uint64_t has = BIT(FEATURES) | BIT(REMOVAL);
+    init(state);
+    join(state, 1, 1, has);
+    join(state, 2, 1, has);
+    myco_command_remove(&body, 2);
+    is_int(admits(state, MYCO_COMMAND_REMOVE, &body), MYCO_EVERSION, "not before it is active");
+    is_int(activate(state, has, has, 2), 0, "active");
+    myco_command_remove(&body, 9);
+    apply(state, MYCO_COMMAND_REMOVE, 1, 1, &body);
+    is_int(result.status, MYCO_ENOTFOUND, "a stranger can't be removed");
+    myco_command_remove(&body, 2);
+    apply(state, MYCO_COMMAND_REMOVE, 1, 1, &body);
+    is_int(result.status, 0, "a member is removed");
+    ok(myco_state_member(state, 2)->left, "it has left");
+    is_int(join(state, 2, 7, has), MYCO_EDENIED, "and can't join: %s", result.message);
+    join_bytes(&body, has);
+    struct myco_buf command = {0};
+    myco_command_begin(&command, MYCO_COMMAND_JOIN, 2, 8, 1);
+    myco_buf_bytes(&command, body.data, body.size);
+    myco_buf_free(&body);
+    is_int(myco_state_admits(state, myco_buf_as_slice(&command), &err), MYCO_EDENIED,
+        "nor is it logged");
+    myco_state_save(state, &saved);
+    is_int(myco_state_load(other, myco_buf_as_slice(&saved), &err), 0, "saved and loaded");
+    ok(myco_state_removed(other, 2) && !myco_state_removed(other, 1), "it is still known");
+    for (uint64_t id = 100; id < 100 + MYCO_REMOVED_MAX; id++) {
+        join(state, id, 1, has);
+        myco_command_remove(&body, id);
+        apply(state, MYCO_COMMAND_REMOVE, 1, 1, &body);
+    }
+    ok(!myco_state_removed(state, 2) && myco_state_removed(state, 100), "the oldest is forgotten");
+    myco_buf_free(&command);
+    myco_buf_free(&saved);
+    myco_state_free(state);
+    myco_state_free(other);
+}
+
 static void test_names(void)
 {
     char text[64], small[8];
@@ -203,6 +246,7 @@ int main(void)
     test_race();
     test_older_node();
     test_gate();
+    test_removal();
     test_names();
     return plan_done();
 }

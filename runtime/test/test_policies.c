@@ -367,7 +367,7 @@ static void test_defaults(void)
                                      "3},{id='b',labels={},leads=1}}}"),
         "b", "the one that leads least");
     is_str(ask(MYCO_POLICY_VOTERS, "{voters_max=5,standbys_max=2,current={},members=" MEMBERS3 "}"),
-        "{standbys={},voters={a,b,c}}", "three vote");
+        "{dead_voter_ms=5000,standbys={},voters={a,b,c}}", "three vote");
     is_str(ask(MYCO_POLICY_PERSISTENCE, "{septum='s',kind='durable',level='disk',hyphae=64}"),
         "{every_ms=5000,retain_ms=600000,snapshot_segments=16}", "every five seconds");
     is_str(ask(MYCO_POLICY_QUEUE, "{}"), "there is no policy of kind 'queue'",

@@ -32,7 +32,7 @@
     X(EVENTS, 7, 0, "events", "cluster events")                                                    \
     X(CAMPAIGN_OPTIONS, 8, 0, "campaign_options", "campaigns with options")                        \
     X(BARRIER_READ, 9, 0, "barrier_read", "linearizable reads of the replicated state")            \
-    X(REMOVAL, 10, 0, "removal", "members are removed for ever")                                   \
+    X(REMOVAL, 10, 1, "removal", "members are removed for ever")                                   \
     X(ACCEPT_LOSS, 11, 0, "accept_loss", "an operator's word that data is lost")
 
 enum myco_feature {

@@ -109,6 +109,26 @@ describe("nodosum", function()
     assert.equal("ETIMEDOUT", code)
   end)
 
+  it("knows after a sync what was agreed on before it", function()
+    assert(node.mycel:septum("synced", { kind = "cache" }))
+    assert.is_true(node.nodosum:sync())
+    local _, message, code = node.nodosum:sync({ timeout = "5s" })
+    assert.is_nil(code, message)
+    assert.equal("mycel", (function()
+      for _, leader in ipairs(assert(node.nodosum:leaders({ linearizable = true }))) do
+        if leader.name == "mycel" then return leader.name end
+      end
+    end)())
+  end)
+
+  it("removes nobody that it does not know, or that runs", function()
+    local _, _, code = node.nodosum:remove("nobody")
+    assert.equal("ENOTFOUND", code)
+    local _, message, busy = node.nodosum:remove("here")
+    assert.equal("EBUSY", busy)
+    assert.is_truthy(message:find("stop it first", 1, true))
+  end)
+
   it("applies a policy, shows it, and takes it back", function()
     local source = assert(declare.find_policy("persistence", "every-second"))
     local version = assert(node.nodosum:apply_policy("persistence", "every-second", source, { author = "spec" }))

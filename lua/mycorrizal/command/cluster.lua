@@ -46,6 +46,12 @@ local function metrics(context)
   return { value = list, text = table.concat(lines, "\n") .. "\n" }
 end
 
+local function remove(context, args, flags)
+  local done, message, code = context.node.nodosum:remove(args.member, { force = flags.force })
+  if not done then return nil, message, code end
+  return { value = { removed = args.member }, text = "" }
+end
+
 ---@type myco.command[]
 return {
   {
@@ -65,6 +71,13 @@ return {
     name = "features", summary = "What this version can do, and whether the whole cluster does it yet.",
     doc = "A feature is active once every member has it: the nodes under LACKING are of an older version.",
     args = {}, flags = { json = JSON }, run = inspect("features", { "feature", "active", "lacking", "doc" }),
+  },
+  {
+    name = "remove", summary = "Removes a member for ever: with its old data folder it is refused.",
+    doc = "MEMBER is a name or an id. Stop the node first, so that it hands over what it holds. The last 1,024 removed "
+      .. "ids are known.",
+    args = { { "member" } }, run = remove,
+    flags = { json = JSON, force = { false, "even while it runs: what only it holds is lost" } },
   },
   { name = "status", summary = "How this node does.", args = {}, flags = { json = JSON }, run = status },
   {

@@ -1,6 +1,9 @@
 -- Who votes in the consensus: an odd number, at most five. Voters that are there stay; new ones come from the zone with
--- the fewest voters, stand-bys first. A living voter is demoted only when there are more than allowed: an even number
--- is kept while a replacement is missing, for each demotion makes the log live on fewer disks.
+-- the fewest voters, stand-bys first, then those with the least load. A living voter is demoted only when there are
+-- more than allowed: an even number is kept while a replacement is missing, for each demotion makes the log live on
+-- fewer disks. A dead voter is replaced after `dead_voter_ms`, once a stand-by has the log.
+
+local LOAD_MAX <const> = 1 << 20
 
 local function roles(current)
   local by_id = {}
@@ -12,12 +15,13 @@ local function zone(member, label)
   return member.labels[label] or ""
 end
 
---- The best of those not taken: fewest voters in its zone, then stand-bys, then the lowest id.
+--- The best of those not taken: fewest voters in its zone, then stand-bys, then the least load, then the lowest id.
 local function pick(members, taken, zones, role, label)
   local best, best_rank
   for _, member in ipairs(members) do
     if not taken[member.id] then
-      local rank = 2 * (zones[zone(member, label)] or 0) + (role[member.id] == "standby" and 0 or 1)
+      local place = 2 * (zones[zone(member, label)] or 0) + (role[member.id] == "standby" and 0 or 1)
+      local rank = place * LOAD_MAX + math.min(member.load or 0, LOAD_MAX - 1)
       if not best or rank < best_rank then best, best_rank = member, rank end
     end
   end
@@ -36,14 +40,16 @@ local function target(world)
   return most % 2 == 0 and math.max(most - 1, 0) or most
 end
 
-local function member(id, where)
-  return { id = id, name = "node-" .. id, labels = { zone = where } }
+local function member(id, where, load)
+  return { id = id, name = "node-" .. id, labels = { zone = where }, load = load }
 end
 
 return {
   kind = "voters",
   doc = "An odd number of voters up to the maximum, spread over zones; present voters stay.",
-  options = { spread = { type = "string", default = "zone", doc = "label over which voters are spread" } },
+  options = { spread = { type = "string", default = "zone", doc = "label over which voters are spread" },
+    dead_voter_ms = { type = "integer", default = 5000, doc = "after which a dead voter is replaced, 1,000 or more" },
+  },
 
   choose = function(world, options)
     local role, label = roles(world.current or {}), options.spread
@@ -59,34 +65,41 @@ return {
     while #standbys < world.standbys_max and #voters + #standbys < #world.members do
       take(standbys, pick(world.members, taken, zones, role, label), taken, zones, label)
     end
-    return { voters = voters, standbys = standbys }
+    return { voters = voters, standbys = standbys, dead_voter_ms = options.dead_voter_ms }
   end,
 
   examples = {
     {
       given = { voters_max = 5, standbys_max = 2, members = { member("a") }, current = {} },
-      expect = { voters = { "a" }, standbys = {} },
+      expect = { voters = { "a" }, standbys = {}, dead_voter_ms = 5000 },
     },
     {
       given = {
         voters_max = 5, standbys_max = 2, members = { member("a"), member("b"), member("c"), member("d") },
         current = { { id = "b", role = "voter" }, { id = "d", role = "standby" } },
       },
-      expect = { voters = { "b", "d", "a" }, standbys = { "c" } },
+      expect = { voters = { "b", "d", "a" }, standbys = { "c" }, dead_voter_ms = 5000 },
     },
     {
       given = {
         voters_max = 3, standbys_max = 0, current = { { id = "a", role = "voter" } },
         members = { member("a", "x"), member("b", "x"), member("c", "y"), member("d", "z") },
       },
-      expect = { voters = { "a", "c", "d" }, standbys = {} },
+      expect = { voters = { "a", "c", "d" }, standbys = {}, dead_voter_ms = 5000 },
+    },
+    {
+      given = {
+        voters_max = 3, standbys_max = 0, current = {},
+        members = { member("a", "x", 90), member("b", "x", 10), member("c", "y", 5), member("d", "z", 7) },
+      },
+      expect = { voters = { "c", "d", "b" }, standbys = {}, dead_voter_ms = 5000 },
     },
     {
       given = {
         voters_max = 5, standbys_max = 2, members = { member("a"), member("b") },
         current = { { id = "a", role = "voter" }, { id = "b", role = "voter" }, { id = "gone", role = "voter" } },
       },
-      expect = { voters = { "a", "b" }, standbys = {} },
+      expect = { voters = { "a", "b" }, standbys = {}, dead_voter_ms = 5000 },
     },
   },
 }

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "wire/message.h"
 
 #define WARN_MS   5000 /* one that is refused is sent again and again by older versions */
@@ -190,10 +191,12 @@ static void refuse(
     struct myco_commands *commands, uint64_t to, uint64_t sequence, const struct myco_err *err)
 {
     struct myco_buf out = {0};
+    char reason[sizeof((struct myco_command_result *)NULL)->message];
     myco_buf_u64(&out, sequence);
     if (err) {
+        myco_text_copy(reason, sizeof reason, err->message);
         myco_buf_u32(&out, (uint32_t)err->code);
-        myco_buf_str(&out, err->message);
+        myco_buf_str(&out, reason);
     }
     commands->events.send(to, MYCO_MESSAGE_SUBMIT_REFUSED, &out, commands->events.data);
 }

@@ -16,14 +16,17 @@ static uint64_t features_of(
                : 0;
 }
 
-/* A server of the group that is no member yet may be of any version: it would have to apply the
- * command. */
+/* A server of the group that is no member yet may be of any version, and one that is leaving may be
+ * of the older one: they would have to apply the command. */
 static bool all_registered(const struct myco_council *council)
 {
     struct myco_log_server servers[64];
     size_t count = myco_rlog_servers(council->options.log, servers, 64);
-    for (size_t i = 0; i < count; i++)
-        if (!myco_state_member(council->options.state, servers[i].id)) return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct myco_member_record *record =
+            myco_state_member(council->options.state, servers[i].id);
+        if (!record || record->left) return false;
+    }
     return true;
 }
 

@@ -46,8 +46,7 @@ static void say_missing(char *out, size_t size, uint64_t missing)
 {
     char names[64];
     snprintf(out, size,
-        "the cluster has switched on what this node lacks (%s): start it with the "
-        "cluster's version",
+        "this node is too old for the cluster: start it with the cluster's version (it lacks %s)",
         myco_features_text(missing, names, sizeof names));
 }
 

@@ -87,7 +87,7 @@ describe("a rolling upgrade", function()
       end)
     else
       assert.not_equal(0, cluster:wait_end("d"))
-      assert.is_truthy(cluster:log("d"):find("the cluster has switched on what this node lacks (features)", 1, true))
+      assert.is_truthy(cluster:log("d"):find("start it with the cluster's version", 1, true))
     end
   end)
 end)

@@ -180,6 +180,28 @@ function Nodosum:lead_transfer(to)
   return core.lead_transfer(self.node.handle, to)
 end
 
+-- ── Keys of gossip ──
+
+--- The ring of keys that seal gossip, the one that seals first: {id, seals, version} each. Keys themselves are never
+--- shown.
+---@return table[]?
+---@return string? message
+---@return string? code
+function Nodosum:keys()
+  return self.node:inspect("keys")
+end
+
+--- Changes the ring on all nodes: "install" a key, then "use" it, and "remove" the old one, by their ids; returns once
+--- it began.
+---@param verb "install"|"use"|"remove"
+---@param key string
+---@return true?
+---@return string? message
+---@return string? code
+function Nodosum:keys_change(verb, key)
+  return core.keys_change(self.node.handle, verb, key)
+end
+
 -- ── Policies ──
 
 --- All versions that were applied: {kind, name, version, author, time_ms, source} each, newest last.

@@ -59,5 +59,16 @@ static int lead_transfer(lua_State *L)
     return 1;
 }
 
-const luaL_Reg myco__bind_follow[] = {
-    {"follow", follow}, {"lead_transfer", lead_transfer}, {NULL, NULL}};
+/* keys_change(node, verb, key): begun. */
+static int keys_change(lua_State *L)
+{
+    struct myco_err err = {0};
+    struct myco *node = myco__check_node(L, 1);
+    if (myco_keys_change(node, luaL_checkstring(L, 2), luaL_checkstring(L, 3), &err))
+        return myco__push_err(L, &err);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+const luaL_Reg myco__bind_follow[] = {{"follow", follow}, {"lead_transfer", lead_transfer},
+    {"keys_change", keys_change}, {NULL, NULL}};

@@ -44,6 +44,7 @@ void myco__state_clear(struct myco_state *state)
     myco__locks_clear(&locks);
     myco_free(state->elections);
     myco_free(state->septa);
+    myco_buf_free(&state->ring.document);
     memset(state, 0, sizeof *state);
     state->events = events;
     state->features_own = own;

@@ -47,6 +47,7 @@
         NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
     X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
     X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
+    X(RING, 24, KEYRING)      /* the ring of gossip's keys, a compare-and-set */                   \
     X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                         \
     X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                \
     X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */          \
@@ -136,6 +137,14 @@ struct myco_state_events {
      * gone (slot UINT32_MAX). Both NULL: all may differ, a snapshot was loaded. */
     void (*on_lock)(
         const struct myco_lock_record *lock, const struct myco_lock_entry *entry, void *data);
+    void (*on_ring)(void *data); /* the ring of keys is another one */
+};
+
+#define MYCO_RING_SIZE_MAX 8192
+/* The ring of gossip's keys: what it says only the host knows (core_keys.c). */
+struct myco_ring_record {
+    uint64_t version; /* 0: never changed, each node has what its file says */
+    struct myco_buf document;
 };
 
 struct myco_state {
@@ -159,6 +168,7 @@ struct myco_state {
     struct myco_septum_record **septa; /* sorted by id */
     uint32_t septum_count;
     struct myco_policy_record policies[MYCO_POLICY_KIND_COUNT];
+    struct myco_ring_record ring;
     struct myco_state_events events;
 };
 
@@ -281,6 +291,8 @@ void myco_command_set(struct myco_buf *out, enum myco_set_change change, uint64_
     uint64_t generation); /* repeat */
 void myco_command_policy(struct myco_buf *out, int kind, const char *name, struct myco_slice source,
     const char *author, uint64_t time_ms);
+/* At most MYCO_RING_SIZE_MAX; `version_before`: of the ring that it replaces. */
+void myco_command_ring(struct myco_buf *out, uint64_t version_before, struct myco_slice document);
 void myco_command_rollback(struct myco_buf *out, int kind, const char *author, uint64_t time_ms);
 
 #endif

@@ -536,6 +536,7 @@ int myco_state_apply(
     case MYCO_COMMAND_BARRIER: return 0;
     case MYCO_COMMAND_FEATURES: return myco__apply_features(&apply);
     case MYCO_COMMAND_REMOVE: return myco__apply_remove(&apply);
+    case MYCO_COMMAND_RING: return myco__apply_ring(&apply);
     default: return MYCO_EVERSION;
     }
 }

@@ -27,6 +27,7 @@ struct section {
 static const struct section sections[] = {
     {MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load},
     {MYCO_FEATURE_REMOVAL, myco__removal_save, myco__removal_load},
+    {MYCO_FEATURE_KEYRING, myco__state_ring_save, myco__state_ring_load},
 };
 
 static void save_sections(const struct myco_state *state, struct myco_buf *out)
@@ -266,6 +267,7 @@ static void tell_everything(struct myco_state *state)
     if (state->cluster && events->on_cluster) events->on_cluster(events->data);
     if (state->features_active && events->on_features)
         events->on_features(state->features_active, events->data);
+    if (state->ring.version && events->on_ring) events->on_ring(events->data);
     for (int kind = 0; events->on_policy && kind < MYCO_POLICY_KIND_COUNT; kind++)
         if (state->policies[kind].count)
             events->on_policy(kind, myco_state_policy(state, kind), events->data);

@@ -29,4 +29,9 @@ int myco__apply_remove(struct myco__apply *apply);
 void myco__removal_save(const struct myco_state *state, struct myco_buf *out);
 void myco__removal_load(struct myco_state *state, struct myco_reader *in);
 
+/* state_ring.c */
+int myco__apply_ring(struct myco__apply *apply);
+void myco__state_ring_save(const struct myco_state *state, struct myco_buf *out);
+void myco__state_ring_load(struct myco_state *state, struct myco_reader *in);
+
 #endif

@@ -1,6 +1,6 @@
 /* Probes: is that member still there?
  *
- *     0 ms   PING to one member, the next of a shuffled round
+ *     0 ms   PING to one member, the next of a shuffled round; to two, among up to five
  *   100 ms   no ACK: PING_REQ to three others, who ping it for us, as our own path may be the bad
  *            one, and say NACK when they hear nothing in time; and PING by the connection to it,
  *            as a network may lose UDP and let TCP pass
@@ -17,6 +17,8 @@
  * A probe names the generation that it means. A process that was started again answers as well, and
  * says who it is now. */
 #include "gossip/state.h"
+
+#define FEW 5 /* members, with this node */
 
 static bool known_alive(const struct myco__member *member)
 {
@@ -290,8 +292,11 @@ void myco__probe_tick(struct myco_swim *swim, uint64_t now_ms)
     }
     if (now_ms < swim->probe_due_ms) return;
     swim->probe_due_ms = now_ms + swim->probe_ms;
-    struct myco__member *target = myco__members_next_probe(swim);
-    if (target) myco__probe_start(swim, target);
+    /* Among few, two of them: each is asked about by somebody every 100 ms or so. */
+    for (unsigned count = myco__members_live(swim) <= FEW ? 2 : 1; count > 0; count--) {
+        struct myco__member *target = myco__members_next_probe(swim);
+        if (target) myco__probe_start(swim, target);
+    }
 }
 
 /* This node was paused: the answers may lie in its socket, unread. */

@@ -523,7 +523,6 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_list_init(&core->inbox);
     core->domain = myco_domain_new();
     core->started_ms = myco_now_ms(core->env);
-    core_gossip_open(core);
 
     core->chronicle = chronicle_new(core->env, options->events_max);
     core->witness = witness_new();
@@ -551,7 +550,8 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     struct myco_rlog_options log_options = {
         .env = core->env, .disk = options->disk, .folder = "consensus", .self = identity->id};
     struct myco_rlog_events log_events = core_log_events(core);
-    int rc = myco_rlog_open(&log_options, &log_events, &core->log, err);
+    int rc = core_keys_open(core, err);
+    if (rc == 0) rc = myco_rlog_open(&log_options, &log_events, &core->log, err);
     if (rc == 0) core_home_open(core);
     if (rc == 0) rc = core_hyphae_open(core, err);
     if (rc) {
@@ -647,7 +647,7 @@ void myco_core_free(struct myco_core *core)
     myco_lease_free(core->lease);
     myco_bus_free(core->bus);
     if (core->swim) myco_swim_free(core->swim);
-    core_gossip_close(core);
+    core_keys_close(core);
     core_topology_close(core);
     myco_state_free(core->state);
     core_home_close(core);

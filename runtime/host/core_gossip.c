@@ -1,19 +1,6 @@
 /* What gossip has of the connections: a second way for its messages, and what becomes of them. */
 #include "host/core_internal.h"
 
-void core_gossip_open(struct myco_core *core)
-{
-    core->keyring = myco_keyring_new();
-    myco_keyring_set(core->keyring, core->options.keys, core->options.key_count);
-    core->options.keys = NULL; /* the caller's */
-}
-
-void core_gossip_close(struct myco_core *core)
-{
-    myco_keyring_free(core->keyring);
-    core->keyring = NULL;
-}
-
 bool core_gossip_mesh(uint64_t peer, struct myco_slice bytes, void *data)
 {
     struct myco_core *core = data;

@@ -83,6 +83,7 @@ struct myco_core {
 
     struct myco_swim *swim;
     struct myco_keyring *keyring;
+    struct core_keys *keys;
     struct myco_rlog *log;
     struct myco_state *state;
     struct myco_lease *lease;
@@ -189,11 +190,17 @@ bool core_hyphae_hand_over(
 uint32_t core_hyphae_primary_count(struct myco_core *core);
 void core_hypha_snapshot(struct core_hypha *copy); /* writes the journal's snapshot of it */
 
-/* core_gossip.c: gossip by connections, and its keys */
-void core_gossip_open(struct myco_core *core);
-void core_gossip_close(struct myco_core *core);
+/* core_gossip.c: gossip by connections */
 bool core_gossip_mesh(uint64_t peer, struct myco_slice bytes, void *core);
 void core_gossip_down(struct myco_core *core, uint64_t peer, enum myco_down_reason reason);
+
+/* core_keys.c: the ring of gossip's keys */
+int core_keys_open(struct myco_core *core, struct myco_err *err);
+void core_keys_close(struct myco_core *core);
+void core_keys_agreed(struct myco_core *core);
+/* verb: install (a key), use, remove (its fingerprint). Begun: the log says the rest. */
+int core_keys_change(
+    struct myco_core *core, const char *verb, const char *text, struct myco_err *err);
 
 /* core_lag.c */
 void core_lag_tick(struct myco_core *core);                   /* of core->tick, each time */

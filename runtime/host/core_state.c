@@ -197,10 +197,15 @@ static void on_lock(
     core_locks_event(data, lock, entry);
 }
 
+static void on_ring(void *data)
+{
+    core_keys_agreed(data);
+}
+
 struct myco_state_events core_state_events(struct myco_core *core)
 {
     return (struct myco_state_events){on_cluster, on_member, on_election, on_septum, on_hypha,
-        on_policy, core, on_features, on_lock};
+        on_policy, core, on_features, on_lock, on_ring};
 }
 
 /* ── birth ── the first leader names the cluster: a new one, or what the object store remembers

@@ -1,6 +1,7 @@
 /* Looking into a node: documents as MessagePack (see myco_inspect in mycorrizal.h). */
 #include <string.h>
 
+#include "host/core_keys.h"
 #include "host/core_witness.h"
 #include "host/inspect.h"
 
@@ -252,7 +253,7 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
         const char *topic;
         void (*pack)(struct myco_core *core, msgpack_packer *pack);
     } topics[] = {{"members", members}, {"leaders", leaders}, {"septa", septa}, {"hyphae", hyphae},
-        {"policies", policies}, {"status", status}, {"metrics", metrics},
+        {"policies", policies}, {"status", status}, {"metrics", metrics}, {"keys", core_keys_pack},
         {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events},
         {"features", inspect_features}, {"locks", inspect_locks},
         {"discovery", core_pack_discovery}};

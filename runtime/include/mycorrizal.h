@@ -381,6 +381,14 @@ MYCO_API void myco_resign(struct myco_election *election, void (*done)(void *dat
  * member, or no other voter; EINVAL: it is no voter; EBUSY: it is under way. */
 MYCO_API int myco_lead_transfer(struct myco *node, const char *to, struct myco_err *err);
 
+/* Changes the ring of keys that seal gossip, on all nodes: `install` a key (44 characters of
+ * `mycorrizal keygen`), then `use` it, and `remove` the old one, both by their id (16 hex digits, as
+ * topic `keys` of myco_inspect() shows). Returns once it began; the log brings it to all. EINVAL,
+ * EEXISTS, ENOTFOUND, EFULL (8 keys), EBUSY (the one that seals is not removed), EUNAVAILABLE (the
+ * cluster has no keys), EVERSION (a member is of a version that can't). */
+MYCO_API int myco_keys_change(
+    struct myco *node, const char *verb, const char *key, struct myco_err *err);
+
 /* ── What happens to the cluster ────────────────────────────────────────────────────────────── */
 
 /* One thing that this node saw. The last 4,096 are kept in memory (option events-max). */

@@ -27,7 +27,7 @@
     X(RELAY, 2, 1, "relay", "messages travel over hubs")                                           \
     X(FENCES, 3, 1, "fences", "septa and topics refuse older epochs")                              \
     X(LOCKS, 4, 1, "locks", "locks in the replicated state")                                       \
-    X(KEYRING, 5, 0, "keyring", "keys of gossip, and their change")                                \
+    X(KEYRING, 5, 1, "keyring", "keys of gossip, and their change")                                \
     X(PUSH_PULL, 6, 1, "push_pull", "gossip by connections: whole lists, probes when UDP is lost") \
     X(EVENTS, 7, 0, "events", "cluster events")                                                    \
     X(CAMPAIGN_OPTIONS, 8, 0, "campaign_options", "campaigns with options")                        \

@@ -25,7 +25,7 @@ local text <const> = require "mycorrizal.text"
 local M <const> = {}
 
 local FILES <const> = {
-  "cluster", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "load", "events", "policy", "chronicle",
+  "cluster", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "ring", "load", "events", "policy", "chronicle",
 }
 
 local definitions, by_name = {}, {}

@@ -47,7 +47,7 @@
         NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
     X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
     X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
-    X(RING, 24, KEYRING)      /* the ring of gossip's keys, a compare-and-set */                   \
+    X(RING, 28, KEYRING)      /* the ring of gossip's keys, a compare-and-set */                   \
     X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                         \
     X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                \
     X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */          \

@@ -81,6 +81,22 @@ function M.campaign(context, request)
   task.await(function() return true end)
 end
 
+--- Takes a lock, or one of `permits`, and holds it until the request is cancelled or the client goes;
+--- {duty} once it is held.
+function M.lock(context, request)
+  if type(request.name) ~= "string" then return nil, "no name", "EINVAL" end
+  local lost
+  local held <close>, message, code = context.node.nodosum:semaphore(
+    request.name, math.tointeger(request.permits) or 1, { on_lost = function() if lost then lost() end end })
+  if not held then return nil, message, code end
+  context.tell({ duty = { name = request.name, held = true, epoch = held.epoch, leader = context.node.name } })
+  task.await(function(callback)
+    lost = callback
+    return held.held
+  end)
+  return nil, ("the lock %s was lost"):format(request.name), "EFENCED"
+end
+
 --- Evaluates Lua. The results are shown as text; a value that can travel is given too.
 function M.eval(context, request)
   if type(request.code) ~= "string" then return nil, "no code", "EINVAL" end

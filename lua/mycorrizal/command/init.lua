@@ -12,7 +12,8 @@
 ---@field name string one or two words
 ---@field summary string
 ---@field doc string? more, for --help
----@field args { [1]: string, optional: boolean?, file: boolean? }[] `file`: its content travels
+---@field args { [1]: string, optional: boolean?, file: boolean?, rest: boolean? }[]
+--- `file`: its content travels; `rest`: a list of all words that are left
 ---@field flags table<string, myco.flag>?
 ---@field missing string? what exit code 1 means
 ---@field client (fun(context: table, args: table, flags: table): integer)? runs in the client instead
@@ -77,7 +78,7 @@ function M.check(definition, args, flags)
     if value == nil and not argument.optional then
       return nil, ("%s: %s is missing"):format(definition.name, argument[1]:upper())
     end
-    if value ~= nil and type(value) ~= "string" then
+    if value ~= nil and type(value) ~= (argument.rest and "table" or "string") then
       return nil, ("%s: %s is no text"):format(definition.name, argument[1]:upper())
     end
   end
@@ -150,6 +151,12 @@ function M.parse(definition, words, first)
     end
     at = at + 1
   end
+  local last = definition.args[#definition.args]
+  local rest = last and last.rest and table.move(values, #definition.args, #values, 1, {})
+  if rest then
+    for at = #values, #definition.args, -1 do values[at] = nil end
+    values[#definition.args] = rest[1] and rest
+  end
   if #values > #definition.args then
     return nil, ("%s: '%s' is one argument too many"):format(definition.name, values[#definition.args + 1])
   end
@@ -168,7 +175,8 @@ end
 function M.usage(definition)
   local words = { definition.name }
   for _, argument in ipairs(definition.args) do
-    words[#words + 1] = (argument.optional and "[%s]" or "%s"):format(argument[1]:upper())
+    local shape = argument.rest and "[-- %s …]" or argument.optional and "[%s]" or "%s"
+    words[#words + 1] = shape:format(argument[1]:upper())
   end
   local names = {}
   for name in pairs(definition.flags or {}) do names[#names + 1] = name end

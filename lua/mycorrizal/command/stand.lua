@@ -1,4 +1,4 @@
--- Commands that stand for an election through the node: campaign, with a program to run under it.
+-- Commands that hold something through the node, with a program to run under it: campaign, lock.
 
 local process <const> = require "mycorrizal.io.process"
 local task <const> = require "mycorrizal.task"
@@ -82,9 +82,9 @@ local function end_program(stage, program, signal)
   while not program.status do wait(stage) end
 end
 
--- Runs the command; its exit status, or nil when the duty was lost first.
-local function run_program(stage, command)
-  local program, message, code = process.run({ "/bin/sh", "-c", command }, {
+-- Runs the command; its exit status, or nil when what it runs under was lost first.
+local function run_program(stage, argv)
+  local program, message, code = process.run(argv, {
     MYCO_ELECTION = stage.duty.name, MYCO_EPOCH = tostring(stage.duty.epoch), MYCO_NODE = stage.duty.leader,
   }, function() wake(stage) end)
   if not program then return nil, message, code end
@@ -93,12 +93,12 @@ local function run_program(stage, command)
   say(stage)
   end_program(stage, program, stage.signal or "sigterm")
   if stage.signal then return SIGNALS[stage.signal] end
-  local why = stage.failure and stage.failure[1] or "the election was lost"
+  local why = stage.failure and stage.failure[1] or stage.duty.name .. " was lost"
   return nil, why .. ", and the command was ended", stage.failure and stage.failure[2] or "EFENCED"
 end
 
 local function hold(stage, flags)
-  if flags.exec then return run_program(stage, flags.exec) end
+  if stage.argv then return run_program(stage, stage.argv) end
   local done = false
   if flags["for"] then
     after(stage, flags["for"], function() done = true end)
@@ -134,10 +134,11 @@ local function stand(stage, flags)
   end
 end
 
-local function campaign(context, args, flags)
-  local stage = { context = context, quiet = flags.exec ~= nil, timers = {} }
+-- Asks for it, and holds it or runs argv under it, to the end.
+local function run(context, request, argv, flags)
+  local stage = { context = context, argv = argv, quiet = argv ~= nil, timers = {} }
   local stop = watch_signals(stage)
-  task.spawn(ask, context, stage, { op = "campaign", name = args.name, priority = flags.priority })
+  task.spawn(ask, context, stage, request)
   local status, message, code = stand(stage, flags)
   stop()
   for _, timer in ipairs(stage.timers) do timer:cancel() end
@@ -148,10 +149,19 @@ local function campaign(context, args, flags)
   end
   if status == "late" then
     return { items = true, missing = ("%s was not gained within %g s"):format(
-      args.name, text.duration_ms(flags.timeout) / 1000) }
+      request.name, text.duration_ms(flags.timeout) / 1000) }
   end
   if not status then return nil, message, code end
   return { items = true, status = status }
+end
+
+local function campaign(context, args, flags)
+  local argv = flags.exec and { "/bin/sh", "-c", flags.exec }
+  return run(context, { op = "campaign", name = args.name, priority = flags.priority }, argv, flags)
+end
+
+local function lock(context, args, flags)
+  return run(context, { op = "lock", name = args.name, permits = flags.permits }, args.command, flags)
 end
 
 ---@type myco.command[]
@@ -171,5 +181,19 @@ is lost the command is ended, and pulse fails. Its exit status is that of pulse.
       exec = { "CMD", "runs the command with sh, while it is held" },
     },
     client = campaign,
+  },
+  {
+    name = "lock", summary = "Takes a lock, through the node, and holds it while a command runs, or until Ctrl-C.",
+    doc = [[
+The command runs with MYCO_ELECTION (the lock's name), MYCO_EPOCH (its fencing token) and MYCO_NODE in its
+environment, and its exit status is that of pulse. When the lock is lost the command is ended, and pulse fails.]],
+    args = { { "name" }, { "command", optional = true, rest = true } }, missing = "not got within --timeout",
+    flags = {
+      json = { false, "as JSON, a line each" },
+      permits = { "N", "a semaphore of so many; default 1", integer = true },
+      ["for"] = { "TIME", "gives it back after so long", duration = true },
+      timeout = { "TIME", "gives up when it was not got by then", duration = true },
+    },
+    client = lock,
   },
 }

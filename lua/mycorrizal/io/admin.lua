@@ -8,6 +8,7 @@
 --     → {id, op = "command", name, args, flags}            ← {id, item}…, {id, done = true, result}
 --     → {id, op = "load", septum, records}                 ← {id, done = true, stored}
 --     → {id, op = "campaign", name}                        ← {id, duty}… until it is cancelled
+--     → {id, op = "lock", name, permits?}                  ← {id, duty} until it is cancelled
 --     → {id, op = "transfer", to}                          ← {id, done = true}
 --     → {id, op = "cancel"}                                (ends the request of that id)
 --     ← {id, error = message, code}                        instead of done
@@ -86,7 +87,7 @@ local function on_end(connection, id, running)
 end
 
 -- They go on until the client ends them, or hangs up.
-local ENDLESS <const> = { events = true, campaign = true }
+local ENDLESS <const> = { events = true, campaign = true, lock = true }
 local FOR_EVER_S <const> = 10 * 365 * 86400
 
 local function limit_of(request)

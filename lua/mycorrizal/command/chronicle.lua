@@ -9,8 +9,8 @@ local KINDS <const> = {
   "election.gained", "election.moved", "election.lost", "leader.changed",
   "voter.added", "voter.changed", "voter.removed", "quorum.lost", "quorum.regained",
   "snapshot.taken", "snapshot.installed", "lease.lost", "lease.regained",
-  "node.slow", "node.recovered", "hyphae.moved", "septum.created", "policy.applied", "policy.rolled_back", "feature.activated",
-  "keys.rotated",
+  "node.slow", "node.recovered", "hyphae.moved", "septum.created", "policy.applied", "policy.rolled_back",
+  "feature.activated", "keys.rotated",
 }
 
 local TOGETHER <const> = "200ms" -- what nodes say within it is put in order

@@ -154,7 +154,7 @@ function M.parse(definition, words, first)
   local last = definition.args[#definition.args]
   local rest = last and last.rest and table.move(values, #definition.args, #values, 1, {})
   if rest then
-    for at = #values, #definition.args, -1 do values[at] = nil end
+    for last_at = #values, #definition.args, -1 do values[last_at] = nil end
     values[#definition.args] = rest[1] and rest
   end
   if #values > #definition.args then

@@ -11,6 +11,7 @@
  * `keys`), for the next start: the log can only be heard by who is heard. */
 #include "host/core_keys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -193,9 +194,16 @@ void core_keys_agreed(struct myco_core *core)
     core->keys->known = ring;
     myco_keyring_set(core->keyring, ring.keys, ring.count);
     save_file(core, &ring);
-    MYCO_INFO(core->env->log, "gossip", "the ring of keys is in force",
-        "version=%llu keys=%u seals=%016llx", (unsigned long long)record->version, ring.count,
-        (unsigned long long)myco_seal_fingerprint(&ring.keys[0]));
+    char seals[20];
+    snprintf(
+        seals, sizeof seals, "%016llx", (unsigned long long)myco_seal_fingerprint(&ring.keys[0]));
+    struct chronicle_note note = chronicle_note(MYCO_EVENT_KEYS_ROTATED, core->cluster);
+    chronicle_number(&note, "version", record->version);
+    chronicle_number(&note, "keys", ring.count);
+    chronicle_field(&note, "seals", seals);
+    chronicle_tell(core->chronicle, &note,
+        "the ring of keys is in force, version %llu: %u keys, %s seals",
+        (unsigned long long)record->version, ring.count, seals);
     myco_seal_wipe(&ring, sizeof ring);
 }
 

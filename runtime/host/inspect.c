@@ -256,6 +256,7 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
         {"policies", policies}, {"status", status}, {"metrics", metrics}, {"keys", core_keys_pack},
         {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events},
         {"features", inspect_features}, {"locks", inspect_locks},
+        {"topology", inspect_topology},
         {"discovery", core_pack_discovery}};
     msgpack_packer pack;
     myco_pack_init(&pack, out);

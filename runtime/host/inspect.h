@@ -11,6 +11,8 @@ void inspect_holdings(struct myco_core *core, msgpack_packer *pack);
 void inspect_events(struct myco_core *core, msgpack_packer *pack);
 /* inspect_locks.c */
 void inspect_locks(struct myco_core *core, msgpack_packer *pack);
+/* inspect_topology.c */
+void inspect_topology(struct myco_core *core, msgpack_packer *pack);
 /* inspect_features.c */
 void inspect_features(struct myco_core *core, msgpack_packer *pack);
 void inspect_feature_names(msgpack_packer *pack, uint64_t features); /* an array */

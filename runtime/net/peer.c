@@ -33,7 +33,12 @@ struct myco__peer *myco__peer_get(struct myco_net *net, uint64_t id)
 
 static const char *reason_name(enum myco_down_reason reason)
 {
-    static const char *const names[] = {"closed", "reset", "refused", "timeout", "foreign"};
+    static const char *const names[] = {[MYCO_DOWN_CLOSED] = "closed",
+        [MYCO_DOWN_RESET] = "reset",
+        [MYCO_DOWN_REFUSED] = "refused",
+        [MYCO_DOWN_TIMEOUT] = "timeout",
+        [MYCO_DOWN_FOREIGN] = "foreign",
+        [MYCO_DOWN_DISPLACED] = "displaced"};
     return names[reason];
 }
 

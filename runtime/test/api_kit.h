@@ -65,6 +65,7 @@ static inline void kit_options(struct myco_options *options, const char *name, c
     options->name = name;
     options->data = kit_path(name, path);
     options->lua_path = MYCO_LUA_DIR;
+    options->timeout_ms = KIT_WAIT_MS; /* on a busy machine the default may pass */
     const char *level = getenv("KIT_LOG");
     if (level) {
         options->log = kit_log;

@@ -38,6 +38,15 @@ function Hypha:hyphae()
   return self.node:inspect("hyphae")
 end
 
+--- {mesh, role, hub, connections, over_hubs, peers = {{name, path = "direct"|"hubs"|"none", via, …}}, …}: who is linked
+--- with this node, and who is reached over which hub.
+---@return table?
+---@return string? message
+---@return string? code
+function Hypha:topology()
+  return self.node:inspect("topology")
+end
+
 -- ── What happens to the cluster ──
 
 ---@class myco.event

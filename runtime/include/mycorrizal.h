@@ -200,6 +200,10 @@ MYCO_API const char *myco_socket(const struct myco *node);
  * - policies: [{kind, name, version, author, time_ms, source}], all applied versions, newest last
  * - status: {name, cluster, id, generation, ready, leader, term, commit_index, uptime_ms, version,
  *   …}
+ * - topology: {name, mesh, role = hub|leaf, hub, standby, connections, over_hubs, relayed_messages,
+ *   relayed_bytes, resets, dropped = {reason = n}, peers = [{name, id, role, hub, standby, path =
+ *   direct|hubs|none, via, wanted, invited}]}: who is linked with this node, and who is reached over
+ *   which neighbour; invited: only the peer wants the connection
  * - features: [{feature, bit, doc, active, lacking = {names}}]: what this version has beyond the
  * one before; active once every member has it, lacking says who has not
  * - metrics: [{name, kind, help, value}]

@@ -3,6 +3,7 @@
 local discovery <const> = require "mycorrizal.discovery.source"
 local declare <const> = require "mycorrizal.declare"
 local policies <const> = require "mycorrizal.policies"
+local topology <const> = require "mycorrizal.topology"
 
 local JSON <const> = { false, "as JSON" }
 
@@ -153,10 +154,13 @@ end
 local function try(context, args)
   local policy, message, code = describe(args)
   if not policy then return nil, message, code end
-  if policy.kind ~= "placement" then return nil, "only a placement can be tried", "ENOTSUP" end
+  if policy.kind ~= "placement" and policy.kind ~= "topology" then
+    return nil, "only a placement or a topology can be tried", "ENOTSUP"
+  end
   local ok
   ok, message, code = policies.check(policy.kind, policy.name, policy.source)
   if not ok then return nil, message, code end
+  if policy.kind == "topology" then return topology.try(context, policy) end
   local members, id_of, failed = alive_members(context)
   if not members then return nil, id_of, failed end
   local present, why, which = present_holders(context, id_of)
@@ -193,8 +197,9 @@ return {
     args = { { "file", file = true } }, flags = { json = JSON }, run = check,
   },
   {
-    name = "policy try", summary = "What a placement policy would move if it were applied now; changes nothing.",
-    doc = "moved: hyphae whose set of holders would differ; primaries: those whose primary would.",
+    name = "policy try", summary = "What a placement or topology policy would change if it were applied now; changes nothing.",
+    doc = "moved: hyphae whose set of holders would differ; primaries: those whose primary would. Of a topology:\n"
+      .. "each node's place and connections, and what this node would open and close.",
     args = { { "file", file = true } }, flags = { json = JSON }, run = try,
   },
   {

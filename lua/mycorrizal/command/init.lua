@@ -26,7 +26,8 @@ local text <const> = require "mycorrizal.text"
 local M <const> = {}
 
 local FILES <const> = {
-  "cluster", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "ring", "load", "events", "policy", "chronicle", "topology",
+  "cluster", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "ring", "load", "events", "policy",
+  "chronicle", "topology",
 }
 
 local definitions, by_name = {}, {}

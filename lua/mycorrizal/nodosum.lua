@@ -75,6 +75,45 @@ end
 Election.close = Election.resign
 Election.__close = Election.resign
 
+---@class myco.observer
+local Observer <const> = {}
+Observer.__index = Observer
+Observer.__tostring = function(self) return ("observer of %s"):format(self.name) end
+
+--- Calls handler(leadership) as a task with who leads now, and with every change: {name, leader,
+--- epoch, reason}. `name` is one election, or "jobs.*" for all whose names begin so.
+---@param name string
+---@param handler fun(leadership: table)
+---@return myco.observer?
+---@return string? message
+---@return string? code
+function Nodosum:observe(name, handler)
+  local held, message, code = core.observe(self.node.handle, name, function(leadership)
+    task.start(handler, leadership)
+  end)
+  if not held then return nil, message, code end
+  return setmetatable({ name = name, held = held }, Observer)
+end
+
+--- Ends it.
+function Observer:close()
+  if self.held then core.release(self.held) end
+  self.held = nil
+end
+
+Observer.__close = Observer.close
+
+--- Hands a leadership over to a candidate, by its node's name.
+---@param name string
+---@param to string
+---@param options { timeout: number|string? }?
+---@return true?
+---@return string? message
+---@return string? code
+function Nodosum:hand_over(name, to, options)
+  return task.await(core.hand_over, self.node.handle, name, to, text.optional_ms(options, "timeout"))
+end
+
 -- ── Locks ──
 
 --- Waits until this lock is held: local lock <close> = assert(nodosum:lock("import", { wait = "2s" })).

@@ -48,6 +48,68 @@ static int nodosum_campaign(lua_State *L)
     return 1;
 }
 
+static int push_leadership(lua_State *L, const void *payload)
+{
+    const struct myco_leadership *leadership = payload;
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, leadership->name);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, leadership->leader);
+    lua_setfield(L, -2, "leader");
+    lua_pushinteger(L, (lua_Integer)leadership->epoch);
+    lua_setfield(L, -2, "epoch");
+    lua_pushstring(L, leadership->reason);
+    lua_setfield(L, -2, "reason");
+    return 1;
+}
+
+static void on_leadership(const struct myco_leadership *leadership, void *data)
+{
+    myco__call_deliver(data, push_leadership, leadership);
+}
+
+static void unobserve(struct myco__held *held)
+{
+    myco_unobserve(held->handle, on_resigned, held->call);
+}
+
+/* observe(node, name, function(leadership)): an observer, for release(). */
+static int nodosum_observe(lua_State *L)
+{
+    struct myco_err err = {0};
+    struct myco_observer *observer;
+    struct myco *node = myco__check_node(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    struct myco__held *held = myco__hold(L, node, myco__call_new(L, 3), unobserve);
+    if (myco_observe(node, name, on_leadership, held->call, &observer, &err))
+        return myco__hold_failed(L, held, &err);
+    held->handle = observer;
+    return 1;
+}
+
+static int push_done(lua_State *L, const void *payload)
+{
+    const struct myco_result *result = payload;
+    if (result->status) return myco__push_failure(L, result->status, result->message);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static void on_done(const struct myco_result *result, void *data)
+{
+    myco__call_finish(data, push_done, result);
+}
+
+/* hand_over(node, name, to, timeout_ms, callback): true */
+static int nodosum_hand_over(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *name = luaL_checkstring(L, 2), *to = luaL_checkstring(L, 3);
+    unsigned timeout_ms = myco__optional_ms(L, 4);
+    struct myco__call *call = myco__call_new(L, 5);
+    return myco__started(L, myco_transfer_async(node, name, to, timeout_ms, on_done, call), call);
+}
+
 /* ── Locks ── */
 
 static int push_lock(lua_State *L, const void *payload)
@@ -167,19 +229,6 @@ static int nodosum_policy_rollback(lua_State *L)
 
 /* ── The cluster as a whole ── */
 
-static int push_done(lua_State *L, const void *payload)
-{
-    const struct myco_result *result = payload;
-    if (result->status) return myco__push_failed_result(L, result);
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static void on_done(const struct myco_result *result, void *data)
-{
-    myco__call_finish(data, push_done, result);
-}
-
 /* sync(node, timeout_ms, callback): true. */
 static int nodosum_sync(lua_State *L)
 {
@@ -201,7 +250,7 @@ static int nodosum_remove(lua_State *L)
         L, myco_remove_async(node, member, flags, timeout_ms, on_done, call), call);
 }
 
-const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign}, {"lock", nodosum_lock},
-    {"barrier", nodosum_barrier}, {"policy_apply", nodosum_policy_apply},
-    {"policy_rollback", nodosum_policy_rollback}, {"sync", nodosum_sync},
-    {"remove", nodosum_remove}, {NULL, NULL}};
+const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign}, {"observe", nodosum_observe},
+    {"hand_over", nodosum_hand_over}, {"lock", nodosum_lock}, {"barrier", nodosum_barrier},
+    {"policy_apply", nodosum_policy_apply}, {"policy_rollback", nodosum_policy_rollback},
+    {"sync", nodosum_sync}, {"remove", nodosum_remove}, {NULL, NULL}};

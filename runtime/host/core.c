@@ -519,6 +519,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_list_init(&core->dirty);
     myco_list_init(&core->waiting);
     myco_list_init(&core->campaigns);
+    myco_list_init(&core->observers);
     myco_list_init(&core->given_up);
     myco_list_init(&core->inbox);
     core->domain = myco_domain_new();

@@ -125,6 +125,13 @@ void myco_core_resign(struct myco_campaign *campaign); /* no callback after it *
 void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *body,
     unsigned timeout_ms, myco_result_cb cb, void *data); /* value → version */
 
+struct myco_core_observer;
+struct myco_core_observer *myco_core_observe(
+    struct myco_core *core, const char *pattern, myco_leadership_cb cb, void *data);
+void myco_core_unobserve(struct myco_core_observer *observer); /* not from its callback */
+void myco_core_transfer(struct myco_core *core, const char *name, const char *to,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
+
 /* A lock, or coming to a barrier. The callback runs on a later turn: first when it is held (a
  * barrier: passed) or failed, then, of a lock that was held, when it is lost. The handle is given:
  * myco_core_unlock() in any case, after which no callback runs. wait_ms 0: the default. */

@@ -9,8 +9,10 @@
 
 struct myco_campaign {
     struct myco_list link;
+    struct myco_campaign *same; /* the next whose name has this hash */
     struct myco_core *core;
     char name[MYCO_STATE_NAME_MAX + 1];
+    bool unsent; /* too many commands were under way */
     myco_duty_cb cb;
     void *data;
     bool told, held; /* what was said last */
@@ -84,10 +86,41 @@ static void tell(struct myco_campaign *campaign)
     campaign->cb(&duty, campaign->data);
 }
 
+/* ── campaigns by name ── */
+
+static struct myco_campaign *first_of(const struct myco_core *core, const char *name)
+{
+    return myco_map_get(&core->campaigns_by_name, myco_hash(name, strlen(name)));
+}
+
+static void index_add(struct myco_campaign *campaign)
+{
+    struct myco_map *index = &campaign->core->campaigns_by_name;
+    uint64_t key = myco_hash(campaign->name, strlen(campaign->name));
+    campaign->same = myco_map_get(index, key);
+    myco_map_put(index, key, campaign);
+}
+
+static void index_remove(struct myco_campaign *campaign)
+{
+    struct myco_map *index = &campaign->core->campaigns_by_name;
+    uint64_t key = myco_hash(campaign->name, strlen(campaign->name));
+    struct myco_campaign *at = myco_map_get(index, key);
+    if (at == campaign) {
+        if (campaign->same)
+            myco_map_put(index, key, campaign->same);
+        else
+            myco_map_del(index, key);
+        return;
+    }
+    while (at->same != campaign) at = at->same;
+    at->same = campaign->same;
+}
+
 static bool campaigned(const struct myco_core *core, const char *name)
 {
-    MYCO_LIST_EACH (item, &core->campaigns)
-        if (strcmp(MYCO_CONTAINER(item, struct myco_campaign, link)->name, name) == 0) return true;
+    for (struct myco_campaign *at = first_of(core, name); at; at = at->same)
+        if (strcmp(at->name, name) == 0) return true;
     return false;
 }
 
@@ -114,8 +147,26 @@ static void stand(struct myco_core *core, const char *name)
     myco_text_copy(stands->name, sizeof stands->name, name);
     myco_command_name(&body, name);
     if (myco_commands_submit(
-            core->commands, MYCO_COMMAND_CAMPAIGN, &body, UINT32_MAX, stood, stands))
-        myco_free(stands);
+            core->commands, MYCO_COMMAND_CAMPAIGN, &body, UINT32_MAX, stood, stands) == 0)
+        return;
+    myco_free(stands);
+    struct myco_campaign *campaign = first_of(core, name);
+    while (campaign && strcmp(campaign->name, name) != 0) campaign = campaign->same;
+    if (!campaign || campaign->unsent) return;
+    campaign->unsent = true;
+    core->unsent_campaigns++;
+}
+
+static void stand_unsent(struct myco_core *core)
+{
+    MYCO_LIST_EACH (item, &core->campaigns) {
+        struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
+        if (!campaign->unsent) continue;
+        campaign->unsent = false;
+        core->unsent_campaigns--;
+        stand(core, campaign->name);
+        if (campaign->unsent) return;
+    }
 }
 
 /* Whoever campaigned again meanwhile stands again now: an older command would have withdrawn it. */
@@ -162,6 +213,7 @@ void core_duties_tick(struct myco_core *core)
         struct given_up *given_up = MYCO_CONTAINER(item, struct given_up, link);
         if (!given_up->sent) send_given_up(given_up);
     }
+    if (core->unsent_campaigns) stand_unsent(core);
 }
 
 /* The leader wishes that another holds it: say lost first, then give it up (no lease wait for the
@@ -179,10 +231,12 @@ void core_duties_election(struct myco_core *core, const struct myco_election_rec
     if (ours && core->events.on_trace)
         core->events.on_trace("granted", election->epoch,
             myco_hash(election->name, strlen(election->name)), 0, core->events.data);
-    MYCO_LIST_EACH (item, &core->campaigns) {
-        struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
-        if (strcmp(campaign->name, election->name) == 0) tell(campaign);
+    struct myco_campaign *next;
+    for (struct myco_campaign *at = first_of(core, election->name); at; at = next) {
+        next = at->same; /* a callback may resign */
+        if (strcmp(at->name, election->name) == 0) tell(at);
     }
+    core_observe_election(core, election);
     if (ours && core->joined && election->wanted && election->wanted != core->identity.id)
         release(core, election);
 }
@@ -192,13 +246,17 @@ void core_duties_lease(struct myco_core *core)
     MYCO_LIST_EACH (item, &core->campaigns) tell(MYCO_CONTAINER(item, struct myco_campaign, link));
 }
 
+/* Counted anew only when the state changed. */
 uint32_t core_duties_held(struct myco_core *core)
 {
-    uint32_t held = 0;
+    if (core->held_changes == core->state->election_changes) return core->held_count;
+    core->held_changes = core->state->election_changes;
+    core->held_count = 0;
     for (uint32_t i = 0; i < core->state->election_count; i++)
-        held += core->state->elections[i]->holder == core->identity.id &&
-                core->state->elections[i]->holder_generation == core->identity.generation;
-    return held;
+        core->held_count +=
+            core->state->elections[i]->holder == core->identity.id &&
+            core->state->elections[i]->holder_generation == core->identity.generation;
+    return core->held_count;
 }
 
 static void tell_later(void *data)
@@ -216,6 +274,7 @@ struct myco_campaign *myco_core_campaign(
     campaign->data = data;
     myco_text_copy(campaign->name, sizeof campaign->name, name);
     myco_list_append(&core->campaigns, &campaign->link);
+    index_add(campaign);
     if (first && !resigns(core, name)) stand(core, name); /* else once that is over */
     myco_defer(core->env, &campaign->later, tell_later, campaign);
     return campaign;
@@ -225,6 +284,8 @@ void myco_core_resign(struct myco_campaign *campaign)
 {
     struct myco_core *core = campaign->core;
     myco_list_remove(&campaign->link);
+    index_remove(campaign);
+    core->unsent_campaigns -= campaign->unsent;
     myco_defer_cancel(&campaign->later);
     if (!campaigned(core, campaign->name) && !resigns(core, campaign->name))
         give_up(core, MYCO_COMMAND_RESIGN, campaign->name, 0);
@@ -244,6 +305,8 @@ void core_duties_close(struct myco_core *core)
         myco_defer_cancel(&campaign->later);
         myco_free(campaign);
     }
+    myco_map_free(&core->campaigns_by_name);
+    core_observe_close(core);
     MYCO_LIST_EACH (link, &core->inbox) core_inbox_close(link);
 }
 

@@ -110,6 +110,11 @@ struct myco_core {
     struct myco_list waiting; /* ops that wait for a primary */
     uint64_t next_token, next_request;
     struct myco_list campaigns;
+    struct myco_list observers;
+    struct myco_map campaigns_by_name; /* hash of a name → the newest campaign, and so on */
+    uint32_t unsent_campaigns;
+    uint64_t held_changes; /* of the state, when held_count was counted */
+    uint32_t held_count;
     struct myco_map locks; /* ticket → struct myco_core_lock */
     uint64_t next_ticket;
     struct myco_list given_up; /* elections that this node gives up, until the log says so */
@@ -229,6 +234,10 @@ uint64_t core_expiry_now(const struct core_hypha *copy);
 void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
     struct core_hypha *copy, struct myco_slice key);
 void core_op_get(struct core_op *op); /* its fence stands: reads */
+
+/* core_observe.c */
+void core_observe_election(struct myco_core *core, const struct myco_election_record *election);
+void core_observe_close(struct myco_core *core);
 
 /* core_locks.c */
 void core_locks_event(struct myco_core *core, const struct myco_lock_record *lock,

@@ -192,7 +192,8 @@ MYCO_API const char *myco_socket(const struct myco *node);
  *   voter|standby|…, self, since_ms, admin, version, features = {names}}]
  * - leaders: [{subsystem, leader, epoch, held_here, candidates, standing = {names}, since_ms,
  * reason}], elections and who holds them; since_ms is when this node heard, 0 from before it joined
- * - locks: [{kind = lock|barrier, name, permits, holders = [{node, epoch, fence}], waiters = [node]}]
+ * - locks: [{kind = lock|barrier, name, permits, holders = [{node, epoch, fence}], waiters =
+ * [node]}]
  * - septa: [{name, id, kind, hyphae, replicas, ttl_ms, level}]
  * - hyphae: [{septum, hypha, primary, epoch, in_sync = {names}, joining = {names}, keys, offset,
  *   persisted, serving}], the last four as this node knows them (absent when it holds no copy);
@@ -415,6 +416,30 @@ MYCO_API int myco_follow(struct myco *node, uint64_t from, myco_event_cb cb, voi
     struct myco_follower **follower, struct myco_err *err);
 /* Takes the follower; no callback runs after `done` did. */
 MYCO_API void myco_unfollow(struct myco_follower *follower, void (*done)(void *data), void *data);
+
+/* What became of a leadership. leader "": nobody has it. reason: "elected", "hands over" (to who is
+ * wanted next), "given up" (resigned, or its holder is gone), "vacant". */
+struct myco_leadership {
+    const char *name, *leader;
+    uint64_t epoch;
+    const char *reason;
+};
+typedef void (*myco_leadership_cb)(const struct myco_leadership *leadership, void *data);
+
+/* Tells who leads: first what is, then every change, in the order in which the cluster agreed on
+ * them. `name` is that of an election, or the beginning of some with a * behind it. The observer is
+ * given; leadership is lent until the callback returns. */
+struct myco_observer;
+MYCO_API int myco_observe(struct myco *node, const char *name, myco_leadership_cb cb, void *data,
+    struct myco_observer **observer, struct myco_err *err);
+/* Takes it; no callback runs after `done` did. Not from its own callback. */
+MYCO_API void myco_unobserve(struct myco_observer *observer, void (*done)(void *data), void *data);
+
+/* Hands a leadership over to a candidate, by the name of its node: ends once that is agreed on; the
+ * holder gives up at once, and the other has it some milliseconds later. ENOTFOUND: nobody leads
+ * it, or `to` does not stand for it. A policy may move it again when something changes. */
+MYCO_API int myco_transfer_async(struct myco *node, const char *name, const char *to,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
 
 /* ── Nodosum: locks and barriers ────────────────────────────────────────────────────────────── */
 

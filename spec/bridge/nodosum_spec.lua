@@ -50,6 +50,26 @@ describe("nodosum", function()
     assert.is_true(epochs[2] > epochs[1])
   end)
 
+  it("tells an observer who leads, and every change", function()
+    local seen = {}
+    local observer <close> = assert(node.nodosum:observe("watch.*", function(leadership)
+      seen[#seen + 1] = leadership
+    end))
+    assert.equal("observer of watch.*", tostring(observer))
+    local election = assert(node.nodosum:campaign("watch.me"))
+    helper.wait_until("a leader", 5, function() return seen[#seen] and seen[#seen].leader == "here" end)
+    assert.equal("elected", seen[#seen].reason)
+    local epoch = seen[#seen].epoch
+    local done, message, code = node.nodosum:hand_over("watch.me", "nobody")
+    assert.is_nil(done)
+    assert.equal("nobody is no candidate of 'watch.me'", message)
+    assert.equal("ENOTFOUND", code)
+    assert(node.nodosum:hand_over("watch.me", "here"))
+    election:resign()
+    helper.wait_until("the end", 5, function() return seen[#seen].leader == "" end)
+    assert.same({ "watch.me", epoch, "given up" }, { seen[#seen].name, seen[#seen].epoch, seen[#seen].reason })
+  end)
+
   it("gives a lock to one at a time, in the order of asking, each in a newer epoch", function()
     local first = assert(node.nodosum:lock("import"))
     local busy, _, code = node.nodosum:lock("import", { wait = 0 })

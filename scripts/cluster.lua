@@ -2,7 +2,7 @@
 -- measurements. Everything that was started is known by its pid, and ends with cluster:kill_all().
 
 local json <const> = require "mycorrizal.json"
-local loop <const> = require "mycorrizal.io.loop"
+local process_module <const> = require "mycorrizal.io.process"
 local task <const> = require "mycorrizal.task"
 local uv <const> = require "luv"
 
@@ -13,78 +13,13 @@ local POLL <const> = "20ms"
 
 -- ── Processes ──
 
----@class process
----@field pid integer
----@field out string what it wrote on stdout so far
----@field err string the same of stderr, when it goes nowhere else
----@field status integer? once it ended: its exit status, or 128 + signal
-local Process <const> = {}
-Process.__index = Process
-
-local function wake(process)
-  local waiting = process.waiting
-  process.waiting = {}
-  for _, callback in ipairs(waiting) do loop.defer(function() callback(true) end) end
-end
-
-local function collect(process, pipe, name)
-  process.open = process.open + 1
-  pipe:read_start(function(_, chunk)
-    if chunk then
-      process[name] = process[name] .. chunk
-    else
-      pipe:close()
-      process.open = process.open - 1
-    end
-    wake(process)
-  end)
-end
-
---- Starts a program in a session of its own, so that Ctrl-C reaches it only through us. Options: log (a file for its
---- stderr).
+--- Starts a program in a session of its own, so that Ctrl-C reaches it only through us; raises when it can't.
 ---@param argv string[]
----@param options { log: string? }?
----@return process
+---@param options { log: string? }? log: a file for its stderr
+---@return myco.process
 function M.spawn(argv, options)
-  options = options or {}
-  local process = setmetatable({ out = "", err = "", open = 0, waiting = {} }, Process)
-  local stdout, stderr = uv.new_pipe(false), nil
-  local log = options.log and assert(uv.fs_open(options.log, "a", 420))
-  if not log then stderr = uv.new_pipe(false) end
-  local handle, pid
-  handle, pid = uv.spawn(argv[1], {
-    args = table.move(argv, 2, #argv, 1, {}), stdio = { nil, stdout, log or stderr }, detached = true,
-  }, function(code, signal)
-    process.status = signal ~= 0 and 128 + signal or code
-    handle:close()
-    wake(process)
-  end)
-  if log then uv.fs_close(log) end
-  if not handle then error(("%s: %s"):format(argv[1], pid), 2) end
-  process.pid, process.handle = pid, handle
-  collect(process, stdout, "out")
-  if stderr then collect(process, stderr, "err") end
-  return process
-end
-
---- Waits until something happened to it: it wrote, or ended.
-function Process:wait_event()
-  task.await(function(callback)
-    self.waiting[#self.waiting + 1] = callback
-    return true
-  end)
-end
-
---- Waits for its end and that of its output.
----@return integer status
-function Process:wait_end()
-  while not self.status or self.open > 0 do self:wait_event() end
-  return self.status
-end
-
----@param signal string such as "sigkill"
-function Process:kill(signal)
-  if not self.status then self.handle:kill(signal) end
+  local process, message = process_module.spawn(argv, { log = options and options.log, detached = true })
+  return process or error(message, 2)
 end
 
 --- Runs a program to its end; raises when its exit status is not 0.
@@ -168,7 +103,7 @@ end
 ---@field listen string
 ---@field data string folder
 ---@field log string file
----@field process process
+---@field process myco.process
 ---@field admin string address for pulse, once ready
 
 ---@class cluster

@@ -275,7 +275,10 @@ static void tick(void *data)
     }
     if (!myco_rlog_empty(bootstrap->options.log) || !bootstrap->options.expect) return;
     if (pledge->nonce) {
-        if (pledge->proposer == bootstrap->options.self) drive(bootstrap);
+        if (pledge->proposer == bootstrap->options.self)
+            drive(bootstrap);
+        else /* says what became of the list, should its word have been lost */
+            send(bootstrap, pledge->proposer, OK, pledge->nonce, NULL);
         return;
     }
     uint64_t ids[EXPECT_MAX], now = myco_now_ms(bootstrap->options.env);
@@ -341,6 +344,8 @@ void myco_bootstrap_receive(
         for (uint32_t i = 0; i < pledge->count; i++)
             if (pledge->ids[i] == from) bootstrap->pledged |= UINT64_C(1) << i;
         drive(bootstrap);
+    } else if (what == OK && pledge->nonce != nonce) { /* given up: this node never formed it */
+        send(bootstrap, from, RELEASE, nonce, NULL);
     } else if (what == NO && mine) {
         withdraw(bootstrap);
     } else if (what == RELEASE && pledge->nonce == nonce && pledge->proposer == from &&

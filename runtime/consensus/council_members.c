@@ -4,6 +4,13 @@
 #include "base/log.h"
 #include "consensus/council.h"
 
+/* The last copy of a cache is no reason to wait for who will not come back: nothing of it is owed.
+ */
+static bool is_forgettable(const struct myco_septum_record *septum, const struct myco_set *set)
+{
+    return septum->options.kind == MYCO_SEPTUM_CACHE && set->in_sync_count < 2;
+}
+
 static bool holds_something(const struct myco_state *state, uint64_t id)
 {
     for (uint32_t i = 0; i < state->election_count; i++)
@@ -11,6 +18,7 @@ static bool holds_something(const struct myco_state *state, uint64_t id)
     for (uint32_t s = 0; s < state->septum_count; s++)
         for (uint32_t h = 0; h < state->septa[s]->options.hyphae; h++) {
             const struct myco_set *set = &state->septa[s]->hyphae[h].set;
+            if (is_forgettable(state->septa[s], set)) continue;
             if (set->primary == id || myco_set_has(set, id, 0)) return true;
         }
     return false;

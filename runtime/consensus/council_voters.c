@@ -188,6 +188,15 @@ static enum myco_role built_in_role(
     return is == MYCO_ROLE_STANDBY && standing > most ? MYCO_ROLE_NONE : is;
 }
 
+/* Could those who stay decide anything? A change of the group counts from when it is appended, and
+ * one that its own voters can't commit would never come to an end. */
+static bool can_spare(const struct myco_council *council, const struct myco_log_server *server,
+    size_t voters, size_t present)
+{
+    if (server->role != MYCO_ROLE_VOTER) return true;
+    return present - reachable(council, server->id) > (voters - 1) / 2;
+}
+
 /* One change at a time; a dead server leaves only while a majority of the voters is there without
  * it. */
 static bool change_roles(struct myco_council *council, const msgpack_object *answer,
@@ -209,6 +218,7 @@ static bool change_roles(struct myco_council *council, const msgpack_object *ans
             !forgotten(council, servers[i].id, patience))
             continue;
         if (present <= voters / 2) break;
+        if (!can_spare(council, &servers[i], voters, present)) continue;
         if (unseat(council, &servers[i])) continue;
         MYCO_INFO(council->options.env->log, "nodosum", "removing a dead server from the group",
             "id=%016llx", (unsigned long long)servers[i].id);

@@ -191,6 +191,9 @@ void myco_sim_isolate(struct myco_sim *sim, unsigned host); /* both ways, from a
 /* side[host] says to which side each host belongs: cuts all pairs that are not on the same. */
 void myco_sim_partition(struct myco_sim *sim, const uint8_t *side);
 void myco_sim_mend_all(struct myco_sim *sim);
+/* The connection between two hosts breaks, in the middle of whatever it carries; both ends see
+ * RESET, and may dial at once. */
+void myco_sim_break(struct myco_sim *sim, unsigned a, unsigned b);
 bool myco_sim_is_cut(const struct myco_sim *sim, unsigned from, unsigned to);
 
 /* ── Disks ──────────────────────────────────────────────────────────────────────────────────── */
@@ -224,12 +227,23 @@ struct myco_sim_nemesis {
     uint64_t jump_ms;      /* one wall clock, by up to ± jump_ms_max */
     uint64_t loss_ms;  /* all paths lose up to 30 % and delay up to 50 ms, for up to cut_ms_max */
     uint64_t store_ms; /* one host does not reach the shared disk, for up to cut_ms_max */
-    uint64_t down_ms_max;   /* 0: 3,000 */
-    uint64_t cut_ms_max;    /* 0: 3,000 */
-    uint64_t pause_ms_max;  /* 0: 2,000 */
-    uint64_t jump_ms_max;   /* 0: 3,600,000 */
-    unsigned down_max;      /* at most this many are down at once; 0: fewer than half */
-    unsigned power_percent; /* of the crashes that are POWER; 0: 50; above 100: none */
+    /* These draw from a stream of their own: without them the others strike as they always did. */
+    uint64_t partial_ms; /* some pairs are cut, and still each host reaches all others by a detour:
+                            one pair, a ring, a star, or two sides with one host in both */
+    uint64_t flap_ms;    /* one link, or one direction, is cut and mended every 5 to 400 ms, for up
+                            to cut_ms_max */
+    uint64_t break_ms; /* connections of one host break in the middle of messages, up to 8 times */
+    uint64_t storm_ms; /* on all paths of one host most datagrams come twice, and overtake each
+                          other by up to 200 ms, for up to cut_ms_max */
+    uint64_t suspend_ms; /* one machine sleeps, for 2 s to suspend_ms_max: its process stands still,
+                            its clocks run on, its peers hear nothing */
+    uint64_t down_ms_max;    /* 0: 3,000 */
+    uint64_t cut_ms_max;     /* 0: 3,000 */
+    uint64_t pause_ms_max;   /* 0: 2,000 */
+    uint64_t jump_ms_max;    /* 0: 3,600,000 */
+    uint64_t suspend_ms_max; /* 0: 12,000 */
+    unsigned down_max;       /* at most this many are down at once; 0: fewer than half */
+    unsigned power_percent;  /* of the crashes that are POWER; 0: 50; above 100: none */
 };
 /* One at a time: starting it again replaces what the former had planned, and heals first. */
 void myco_sim_nemesis(struct myco_sim *sim, const struct myco_sim_nemesis *nemesis);

@@ -337,6 +337,14 @@ void myco__sim_transport_mended(struct myco_sim *sim, unsigned from, unsigned to
     if (link != NULL && link->up && link->remote == to) myco__sim_flow_release(link);
 }
 
+/* Seen by `from` now, and by the other end when its reset arrives. */
+void myco__sim_transport_broken(struct myco_sim *sim, unsigned from, unsigned to)
+{
+    struct sim_link *link = myco__sim_link(sim->hosts[from], sim->hosts[to]->transport.id);
+    if (!sim->hosts[from]->up || sim->hosts[from]->paused) return;
+    if (link != NULL && link->up && link->remote == to) lose(link, MYCO_DOWN_RESET);
+}
+
 /* ── The interface ──────────────────────────────────────────────────────────────────────────── */
 
 static struct sim_transport *transport_of(struct myco_transport *transport)

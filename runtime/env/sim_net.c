@@ -123,6 +123,12 @@ void myco_sim_mend_all(struct myco_sim *sim)
     }
 }
 
+void myco_sim_break(struct myco_sim *sim, unsigned a, unsigned b)
+{
+    MYCO_ASSERT(a < sim->host_count && b < sim->host_count && sim->inside == MYCO_SIM_NONE);
+    if (a != b) myco__sim_transport_broken(sim, a, b);
+}
+
 void myco__sim_net_close(struct myco_sim *sim)
 {
     MYCO_MAP_EACH (struct sim_direction, direction, &sim->directions) myco_free(direction);

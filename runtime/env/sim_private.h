@@ -241,6 +241,7 @@ void myco__sim_transport_crashed(struct sim_host *host, enum myco_sim_crash how)
 void myco__sim_transport_paused(struct sim_host *host);
 void myco__sim_transport_cut(struct myco_sim *sim, unsigned from, unsigned to);
 void myco__sim_transport_mended(struct myco_sim *sim, unsigned from, unsigned to);
+void myco__sim_transport_broken(struct myco_sim *sim, unsigned from, unsigned to);
 struct sim_link *myco__sim_link(struct sim_host *host, uint64_t peer); /* NULL */
 
 /* sim_flow.c */

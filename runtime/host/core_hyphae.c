@@ -424,6 +424,30 @@ void core_hyphae_shrink(struct myco_core *core)
         myco_buf_free(&body);
 }
 
+/* LEAVE takes a node out of all sets. A set of which nobody else can be reached might then name
+ * only such as never come back; once a primary is replaced, and has dropped the dead from its set,
+ * what is left is a set of one, which LEAVE does not change. */
+static bool is_last_reached(struct myco_core *core, const struct core_hypha *copy)
+{
+    const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
+    const struct myco_set *set = myco_hypha_set(copy->hypha);
+    if (!septum || septum->options.kind != MYCO_SEPTUM_DURABLE || set->in_sync_count < 2)
+        return false;
+    bool has_all = false, reaches = false;
+    for (uint8_t i = 0; i < set->in_sync_count; i++) {
+        has_all |= set->in_sync[i].node == core->identity.id;
+        reaches |= core_is_up(core, set->in_sync[i].node);
+    }
+    return has_all && !reaches;
+}
+
+bool core_hyphae_awaited(struct myco_core *core)
+{
+    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae)
+        if (is_last_reached(core, copy)) return true;
+    return false;
+}
+
 /* ── hand-over ── seal, wait until nothing is pending, propose the next primary; again until it is
  * taken */
 

@@ -22,6 +22,7 @@ struct core_hypha {
     struct myco_list dirty; /* waits for the journal */
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
+    uint64_t loaded_epoch;  /* was loaded from it in this epoch; 0: no */
     bool handing_over;
     uint64_t shrunk;  /* the version of the set from which dead members were proposed to leave */
     uint64_t offered; /* the version of the set with which another was proposed as primary */
@@ -126,7 +127,14 @@ struct myco_core {
     struct core_lag lag;
     uint64_t tick_due_ns, transfer_at_ms;
     struct myco_timer tick, retry, joining, hand_over;
-    enum { LEAVE_NOT, LEAVE_FLUSH, LEAVE_DEPART, LEAVE_HAND_OVER, LEAVE_GOODBYE } leave_stage;
+    enum {
+        LEAVE_NOT,
+        LEAVE_FLUSH,
+        LEAVE_WAIT,
+        LEAVE_DEPART,
+        LEAVE_HAND_OVER,
+        LEAVE_GOODBYE
+    } leave_stage;
     uint64_t hinted; /* who leads, as gossip says; 0: nobody */
     uint64_t leader_seen_ms;
     struct myco_deferred refresh;
@@ -190,6 +198,10 @@ void core_hyphae_peer_up(struct myco_core *core, uint64_t node, uint64_t generat
 void core_hyphae_peer_down(struct myco_core *core, uint64_t node);
 void core_hyphae_drained(struct myco_core *core, uint64_t node);
 void core_hyphae_receive(struct myco_core *core, uint64_t from, struct myco_slice payload);
+void core_leave_tick(struct myco_core *core);
+/* Of some hypha this node has the last whole copy that can be reached: leaving would take it along.
+ */
+bool core_hyphae_awaited(struct myco_core *core);
 bool core_hyphae_hand_over(
     struct myco_core *core, bool all); /* returns whether anything is still to be handed over */
 uint32_t core_hyphae_primary_count(struct myco_core *core);

@@ -46,10 +46,23 @@ static void fail(struct persist_load *load, const char *what, const char *messag
     load->busy = false;
 }
 
+/* Compared with the set as it is now: when that changes meanwhile, it is said again. */
+static void say_loaded(struct core_hypha *copy)
+{
+    struct myco_core *core = copy->core;
+    const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
+    const struct myco_set *set = &septum->hyphae[copy->index].set;
+    struct myco_buf body = {0};
+    myco_command_set(&body, MYCO_SET_LOADED, copy->septum, copy->index, set->epoch, set->version,
+        core->identity.id, core->identity.generation);
+    myco_commands_submit(core->commands, MYCO_COMMAND_SETS, &body, 30000, NULL, NULL);
+}
+
 /* Durable here: say so, and the set may serve. */
 static void saved(int status, void *data)
 {
     struct persist_load *load = data;
+    if (status == MYCO_ECANCELED) return; /* closing: it is freed by then */
     struct core_hypha *copy = copy_of(load);
     load->busy = false;
     if (!copy) {
@@ -60,14 +73,9 @@ static void saved(int status, void *data)
         fail(load, "journal", myco_strerror(status));
         return;
     }
-    struct myco_core *core = copy->core;
-    const struct myco_septum_record *septum = myco_state_septum(core->state, load->septum);
-    const struct myco_set *set = &septum->hyphae[load->hypha].set;
-    struct myco_buf body = {0};
     copy->loading_epoch = 0;
-    myco_command_set(&body, MYCO_SET_LOADED, load->septum, load->hypha, set->epoch, set->version,
-        core->identity.id, core->identity.generation);
-    myco_commands_submit(core->commands, MYCO_COMMAND_SETS, &body, 30000, NULL, NULL);
+    copy->loaded_epoch = load->epoch;
+    say_loaded(copy);
     end(load);
 }
 
@@ -215,6 +223,10 @@ void core_persist_load(struct myco_core *core, struct core_hypha *copy)
         return;
     }
     if (copy->loading_epoch == epoch) return;
+    if (copy->loaded_epoch == epoch) { /* it runs by now, and could not import a second time */
+        say_loaded(copy);
+        return;
+    }
     copy->loading_epoch = epoch;
     struct persist_load *load = myco_alloc(sizeof *load);
     *load = (struct persist_load){.persist = persist,

@@ -29,8 +29,10 @@ struct tally {
 static int usage(FILE *file)
 {
     fputs("usage: mycorrizal sim [--seed S] [--seeds N] [--nodes N] [--seconds T] [--no-faults]\n"
-          "                      [--disk-faults] [--no-store] [--no-restore] [--no-lua] [--twice]\n"
-          "                      [--trace] [--quiet] [--file FILE] [--failover] [--kills N]\n"
+          "                      [--disk-faults] [--all-faults] [--no-store] [--no-restore] "
+          "[--no-lua]\n"
+          "                      [--twice] [--trace] [--quiet] [--file FILE] [--failover] [--kills "
+          "N]\n"
           "                      [--scale] [--topology NAME]\n\n"
           "Runs a cluster of whole nodes in virtual time on a network and disks that fail, and "
           "checks that nothing\n"
@@ -43,6 +45,10 @@ static int usage(FILE *file)
           "  --seconds T    of virtual time with faults (30)\n"
           "  --no-faults    nothing fails\n"
           "  --disk-faults  disks are slow, full, broken and rotten, too\n"
+          "  --all-faults   these, and: partial partitions, links that flap and break, storms of "
+          "datagrams, sleeping\n"
+          "                 machines, wrong bits from the store; nodes leave, policies change, "
+          "restores are disturbed\n"
           "  --no-store     without an object store\n"
           "  --no-restore   the nodes do not lose everything at the end\n"
           "  --no-lua       the built-in rules instead of the Lua policies\n"
@@ -69,7 +75,8 @@ static bool parse_flag(struct command *command, const char *word)
         const char *word;
         bool *flag, value;
     } flags[] = {{"--no-faults", &options->faults, false},
-        {"--disk-faults", &options->disk_faults, true}, {"--no-store", &options->store, false},
+        {"--disk-faults", &options->disk_faults, true},
+        {"--all-faults", &options->all_faults, true}, {"--no-store", &options->store, false},
         {"--no-restore", &options->restore, false}, {"--no-lua", &command->lua, false},
         {"--twice", &command->twice, true}, {"--trace", &options->trace, true},
         {"--quiet", &options->quiet, true}, {"--failover", &command->failover, true},
@@ -116,6 +123,7 @@ static bool parse(struct command *command, int argc, char **argv)
         else
             i++;
     }
+    command->options.disk_faults |= command->options.all_faults;
     return command->scale || command->options.nodes <= SIM_NODES_MAX;
 }
 

@@ -1,5 +1,5 @@
-/* Those who use a cache: it may forget at any time, but a read returns only what somebody once
- * wrote to that key, whole. */
+/* Those who use a cache, or a septum that acknowledges before it is on disks: it may forget what
+ * was written last, but a read returns only what somebody once wrote to that key, whole. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +13,7 @@
 
 struct sim_cache {
     struct sim_world *world;
+    const char *name, *spec;
     uint64_t septum, written, under_way;
     bool stopped, creating, running;
 };
@@ -22,10 +23,12 @@ struct asked {
     unsigned key;
 };
 
-struct sim_cache *sim_cache_new(struct sim_world *world)
+struct sim_cache *sim_cache_new(struct sim_world *world, const char *name, const char *spec)
 {
     struct sim_cache *cache = myco_alloc(sizeof *cache);
     cache->world = world;
+    cache->name = name;
+    cache->spec = spec;
     return cache;
 }
 
@@ -54,8 +57,8 @@ static void got(const struct myco_result *result, void *data)
     if (result->status == 0 &&
         (result->value.size != SIZE || number == 0 || number > cache->written ||
             memcmp(result->value.data, wanted, SIZE) != 0))
-        sim_violated(cache->world, "the cache returned for c%u what nobody wrote there (%llx)",
-            asked->key, (unsigned long long)word);
+        sim_violated(cache->world, "%s returned for c%u what nobody wrote there (%llx)",
+            cache->name, asked->key, (unsigned long long)word);
     myco_free(asked);
 }
 
@@ -113,27 +116,26 @@ static void act(void *data)
             ask(cache, core);
         } else if (!cache->creating) {
             cache->creating = true;
-            myco_core_septum(core, "cache", "kind=cache hyphae=4 replicas=1", 3000, created, cache);
+            myco_core_septum(core, cache->name, cache->spec, 3000, created, cache);
         }
     }
     myco_sim_at(world->sim, THINK_MS * MYCO_SIM_MS / world->options.nodes, act, cache);
 }
 
-void sim_cache_start(struct sim_world *world)
+void sim_cache_start(struct sim_cache *cache)
 {
-    struct sim_cache *cache = world->cache;
     cache->stopped = false;
     if (cache->running) return;
     cache->running = true;
-    myco_sim_at(world->sim, 0, act, cache);
+    myco_sim_at(cache->world->sim, 0, act, cache);
 }
 
-void sim_cache_stop(struct sim_world *world)
+void sim_cache_stop(struct sim_cache *cache)
 {
-    world->cache->stopped = true;
+    cache->stopped = true;
 }
 
-bool sim_cache_idle(struct sim_world *world)
+bool sim_cache_idle(const struct sim_cache *cache)
 {
-    return world->cache->under_way == 0;
+    return cache->under_way == 0;
 }

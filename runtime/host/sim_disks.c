@@ -19,9 +19,9 @@ enum fault { SLOW, FULL, BROKEN, ROT, STORE_ERRORS, DARK, FAULT_COUNT };
 
 struct sim_disks {
     struct sim_world *world;
-    struct myco_sim_random random;
+    struct myco_sim_random random, more;
     uint64_t until_ns;
-    uint64_t struck[FAULT_COUNT], refused;
+    uint64_t struck[FAULT_COUNT], refused, flipped;
     bool healed;
 };
 
@@ -30,6 +30,7 @@ struct sim_disks *sim_disks_new(struct sim_world *world)
     struct sim_disks *disks = myco_alloc(sizeof *disks);
     disks->world = world;
     myco_sim_random_init(&disks->random, world->options.seed, 77);
+    myco_sim_random_init(&disks->more, world->options.seed, 79);
     return disks;
 }
 
@@ -103,7 +104,8 @@ static bool may_lose_one(const struct sim_world *world)
     struct myco_core *best = NULL;
     for (unsigned i = 0; i < world->options.nodes; i++) {
         struct myco_core *core = world->nodes[i].core;
-        if (!core || !core->ready || world->nodes[i].failed || world->nodes[i].damaged)
+        if (!core || !core->ready || world->nodes[i].failed || world->nodes[i].damaged ||
+            world->nodes[i].leaving)
             return false;
         if (!best || myco_rlog_applied_index(core->log) > myco_rlog_applied_index(best->log))
             best = core;
@@ -254,6 +256,25 @@ static void strike(struct sim_disks *disks, enum fault fault, struct sim_node *n
     myco_sim_at(world->sim, ms * MYCO_SIM_MS, mend_later, node);
 }
 
+/* What one host reads from the store has wrong bits, for a while. */
+static void flip_store(void *data)
+{
+    struct sim_disks *disks = data;
+    struct sim_world *world = disks->world;
+    struct myco_sim_disk_options options = usual(world, true);
+    unsigned host = (unsigned)myco_sim_random_below(&disks->more, world->options.nodes);
+    uint64_t ms = myco_sim_random_between(&disks->more, 100, 2500);
+    options.flip_ppm = (uint32_t)myco_sim_random_between(&disks->more, 10000, 500000);
+    if (disks->healed || myco_sim_now_ns(world->sim) >= disks->until_ns) return;
+    disks->flipped++;
+    myco_sim_note(
+        world->sim, host, "reads wrong bits from the store for %llu ms", (unsigned long long)ms);
+    myco_sim_disk_options(myco_sim_shared_disk(world->sim, host), &options);
+    myco_sim_at(world->sim, ms * MYCO_SIM_MS, mend_later, &world->nodes[host]);
+    uint64_t wait_ms = myco_sim_random_between(&disks->more, 1, 4 * EVERY_MS);
+    myco_sim_at(world->sim, wait_ms * MYCO_SIM_MS, flip_store, disks);
+}
+
 static void again(void *data)
 {
     struct sim_disks *disks = data;
@@ -262,7 +283,7 @@ static void again(void *data)
     enum fault fault = (enum fault)myco_sim_random_below(&disks->random, FAULT_COUNT);
     unsigned host = (unsigned)myco_sim_random_below(&disks->random, world->options.nodes);
     if (disks->healed || myco_sim_now_ns(world->sim) >= disks->until_ns) return;
-    bool can = (fault != ROT || world->options.nodes > 2) &&
+    bool can = (fault != ROT || (world->options.nodes > 2 && !sim_is_loose(world))) &&
                (fault != STORE_ERRORS || world->options.store);
     if (can) strike(disks, fault, &world->nodes[host]);
     myco_sim_at(world->sim, wait_ms * MYCO_SIM_MS, again, disks);
@@ -272,6 +293,8 @@ void sim_disks_start(struct sim_world *world, uint64_t until_ms)
 {
     world->disks->until_ns = myco_sim_now_ns(world->sim) + until_ms * MYCO_SIM_MS;
     myco_sim_at(world->sim, EVERY_MS * MYCO_SIM_MS / 2, again, world->disks);
+    if (world->options.all_faults && world->options.store)
+        myco_sim_at(world->sim, EVERY_MS * MYCO_SIM_MS, flip_store, world->disks);
 }
 
 void sim_disks_heal(struct sim_world *world)
@@ -287,9 +310,9 @@ void sim_disks_report(struct sim_world *world, FILE *file)
     if (!world->options.disk_faults) return;
     fprintf(file,
         "  disks: %llu slow, %llu full, %llu broken, %llu rotten (%llu refused), %llu errors of "
-        "the store, %llu power failures\n",
+        "the store (%llu times wrong bits), %llu power failures\n",
         (unsigned long long)disks->struck[SLOW], (unsigned long long)disks->struck[FULL],
         (unsigned long long)disks->struck[BROKEN], (unsigned long long)disks->struck[ROT],
         (unsigned long long)disks->refused, (unsigned long long)disks->struck[STORE_ERRORS],
-        (unsigned long long)disks->struck[DARK]);
+        (unsigned long long)disks->flipped, (unsigned long long)disks->struck[DARK]);
 }

@@ -202,7 +202,7 @@ static void resign(void *data)
     struct sim_node *node = some_node(world);
     uint64_t name = myco_sim_random_below(myco_sim_random(world->sim), NAMES);
     struct candidate *candidate = node ? &events->candidates[node->host][name] : NULL;
-    if (candidate && !world->violation[0]) {
+    if (candidate && !node->leaving && !world->violation[0]) {
         if (candidate->campaign) {
             myco_core_resign(candidate->campaign);
             candidate->campaign = NULL;

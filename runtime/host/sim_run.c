@@ -131,7 +131,7 @@ static void node_start(struct myco_sim *sim, unsigned host, void *data)
     struct myco_err err = {0};
     sim_upgrade_starting(node);
     node->starts++;
-    node->failed = false;
+    node->failed = node->leaving = false;
     int rc = open_core(node, &err);
     if (rc) {
         node->core = NULL;
@@ -198,7 +198,10 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     sim_upgrade_init(world);
     world->check = sim_check_new(world);
     world->clients = sim_clients_new(world);
-    world->cache = sim_cache_new(world);
+    world->cache = sim_cache_new(world, "cache", "kind=cache hyphae=4 replicas=1");
+    world->loose =
+        sim_cache_new(world, "loose", "kind=durable level=replicated hyphae=4 replicas=1");
+    world->acts = sim_acts_new(world);
     world->events = sim_events_new(world);
     world->fence = sim_fence_new(world);
     world->chronicle = sim_chronicle_new();
@@ -216,6 +219,8 @@ void sim_world_free(struct sim_world *world)
     sim_fence_free(world->fence);
     sim_chronicle_free(world->chronicle);
     sim_locks_free(world->locks);
+    sim_acts_free(world->acts);
+    sim_cache_free(world->loose);
     sim_cache_free(world->cache);
     sim_clients_free(world->clients);
     sim_check_free(world->check);
@@ -242,8 +247,8 @@ static bool serves(void *data)
 static bool rests(void *data)
 {
     struct sim_world *world = data;
-    return world->violation[0] ||
-           (sim_clients_idle(world) && sim_cache_idle(world) && sim_fence_idle(world));
+    return world->violation[0] || (sim_clients_idle(world) && sim_cache_idle(world->cache) &&
+                                      sim_cache_idle(world->loose) && sim_fence_idle(world));
 }
 
 static bool scanned(void *data)
@@ -301,6 +306,17 @@ bool sim_form(struct sim_world *world)
     return !world->violation[0];
 }
 
+/* What came after the first faults, by dice of its own. */
+static void disturb_more(const struct sim_world *world, struct myco_sim_nemesis *nemesis)
+{
+    nemesis->partial_ms = 6000;
+    nemesis->flap_ms = 6000;
+    nemesis->break_ms = 3000;
+    nemesis->storm_ms = 8000;
+    nemesis->suspend_ms = 15000;
+    if (world->options.nodes == 1) nemesis->flap_ms = nemesis->storm_ms = 0;
+}
+
 static void disturb(struct sim_world *world)
 {
     struct myco_sim_nemesis nemesis = {.until_ms = (uint64_t)world->options.seconds * 1000,
@@ -312,7 +328,9 @@ static void disturb(struct sim_world *world)
         .store_ms = world->options.store ? 15000 : 0};
     if (world->options.nodes == 1) nemesis.partition_ms = nemesis.loss_ms = 0;
     if (world->options.nodes < 3) nemesis.down_max = 1;
+    if (world->options.all_faults) disturb_more(world, &nemesis);
     if (world->options.faults) myco_sim_nemesis(world->sim, &nemesis);
+    if (world->options.all_faults) sim_acts_start(world, nemesis.until_ms);
     if (world->options.disk_faults) sim_disks_start(world, nemesis.until_ms);
 }
 
@@ -320,7 +338,8 @@ static void disturb(struct sim_world *world)
 static void rest(struct sim_world *world)
 {
     sim_clients_stop(world);
-    sim_cache_stop(world);
+    sim_cache_stop(world->cache);
+    sim_cache_stop(world->loose);
     sim_events_stop(world);
     sim_fence_stop(world);
     await(world, rests, SIM_HEALING_MS, "operations do not end");
@@ -331,6 +350,10 @@ static void rest(struct sim_world *world)
     await(world, served, SIM_HEALING_MS, "who waits for a lock does not get it after healing");
     sim_locks_stop(world);
     pass(world, REST_MS);
+    if (world->options.all_faults) { /* a write of unknown outcome came late: read after it, too */
+        sim_clients_stop(world);
+        await(world, serves, SIM_HEALING_MS, "a key can't be read any more");
+    }
     await(world, scanned, 10000, "a scan does not end");
     if (world->violation[0]) return;
     sim_events_last(world);
@@ -342,7 +365,8 @@ static void rest(struct sim_world *world)
 static void go_on(struct sim_world *world)
 {
     sim_clients_go_on(world);
-    sim_cache_start(world);
+    sim_cache_start(world->cache);
+    if (sim_is_loose(world)) sim_cache_start(world->loose);
     sim_events_start(world);
     sim_fence_start(world);
     sim_locks_start(world);
@@ -358,6 +382,22 @@ static void lose_voter(struct sim_world *world)
     rest(world);
 }
 
+/* Clients write while the cluster comes back, and nodes die, sleep and lose each other. */
+static void disturb_restore(struct sim_world *world)
+{
+    struct myco_sim_nemesis nemesis = {.until_ms = 4000,
+        .crash_ms = 2000,
+        .partition_ms = world->options.nodes > 1 ? 3000 : 0,
+        .pause_ms = 3000,
+        .store_ms = 2000,
+        .break_ms = 1500,
+        .partial_ms = 3000,
+        .down_max = 1};
+    sim_clients_go_on(world);
+    if (world->options.faults) myco_sim_nemesis(world->sim, &nemesis);
+    pass(world, nemesis.until_ms);
+}
+
 static void lose_everything(struct sim_world *world)
 {
     if (!world->options.store || !world->options.restore || world->violation[0]) return;
@@ -365,6 +405,7 @@ static void lose_everything(struct sim_world *world)
     if (world->violation[0]) return;
     sim_store_check(world);
     sim_store_restore(world);
+    if (world->options.all_faults) disturb_restore(world);
     await(world, formed, SIM_HEALING_MS, "the cluster does not form from the object store");
     await(world, serves, SIM_HEALING_MS, "a hypha does not come back from the object store");
     if (world->violation[0]) return;
@@ -379,7 +420,8 @@ static void run(struct sim_world *world)
     if (!sim_form(world)) return;
     if (world->options.topology && !sim_topology_apply(world, world->options.topology)) return;
     sim_clients_start(world);
-    sim_cache_start(world);
+    sim_cache_start(world->cache);
+    if (sim_is_loose(world)) sim_cache_start(world->loose);
     sim_events_start(world);
     sim_fence_start(world);
     sim_locks_start(world);
@@ -388,6 +430,7 @@ static void run(struct sim_world *world)
     pass(world, (uint64_t)world->options.seconds * 1000);
     if (world->violation[0]) return;
     sim_disks_heal(world);
+    sim_acts_stop(world);
     myco_sim_heal(world->sim);
     sim_upgrade_finish(world);
     await(world, upgraded, SIM_HEALING_MS, "features do not become active after the upgrade");
@@ -429,6 +472,7 @@ void sim_run_seed(const struct sim_options *options, struct sim_outcome *outcome
         sim_topology_report(world, stdout);
         sim_locks_report(world, stdout);
         sim_disks_report(world, stdout);
+        sim_acts_report(world, stdout);
     }
     sim_world_free(world);
 }

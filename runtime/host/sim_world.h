@@ -6,6 +6,7 @@
  *   sim_disks.c    disks that are slow, full, broken or rotten
  *   sim_check.c    invariants of consensus, elections and hyphae, in true time
  *   sim_clients.c  those who read and write a durable septum; sim_judge.c judges what they saw
+ *   sim_acts.c     operators: planned leaves, changes of policies
  *   sim_cache.c    those who use a cache; sim_events.c those who publish, listen and campaign
  *   sim_fence.c    those who write with the epoch of what they lead, or led
  *   sim_chronicle.c those who follow what the nodes tell of the cluster
@@ -41,13 +42,14 @@ struct sim_node {
     bool failed;  /* it said that it takes no part any more */
     bool older;   /* runs the version before features, until it is upgraded */
     bool damaged; /* a bit of its disk was inverted: it may refuse to start */
+    bool leaving; /* it was told to leave */
 };
 
 struct sim_options {
     uint64_t seed;
     unsigned nodes, seconds, kills;
     unsigned lease_ms; /* 0: the default */
-    bool faults, disk_faults, restore, trace, store, quiet;
+    bool faults, disk_faults, all_faults, restore, trace, store, quiet;
     const char *lua_path; /* for policies; NULL: the built-in rules */
     const char *topology; /* the policy that is applied once the cluster formed; NULL: none */
 };
@@ -58,7 +60,8 @@ struct sim_world {
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_check *check;
     struct sim_clients *clients;
-    struct sim_cache *cache;
+    struct sim_cache *cache, *loose; /* loose: durable, acknowledged before it is on disks */
+    struct sim_acts *acts;
     struct sim_events *events;
     struct sim_fence *fence;
     struct sim_chronicle *chronicle;
@@ -144,11 +147,25 @@ void sim_clients_report(struct sim_world *world, FILE *file);
 bool sim_judge(struct sim_operation *const *operations, size_t count, unsigned key);
 
 /* sim_cache.c */
-struct sim_cache *sim_cache_new(struct sim_world *world);
+struct sim_cache *sim_cache_new(struct sim_world *world, const char *name, const char *spec);
 void sim_cache_free(struct sim_cache *cache);
-void sim_cache_start(struct sim_world *world);
-void sim_cache_stop(struct sim_world *world);
-bool sim_cache_idle(struct sim_world *world);
+void sim_cache_start(struct sim_cache *cache);
+void sim_cache_stop(struct sim_cache *cache);
+bool sim_cache_idle(const struct sim_cache *cache);
+
+/* Every second world with all faults has a septum that acknowledges before it is on disks, and no
+ * rot: of that, a lost disk and a restart together may take the last copy. */
+static inline bool sim_is_loose(const struct sim_world *world)
+{
+    return world->options.all_faults && world->options.seed % 2 == 1;
+}
+
+/* sim_acts.c */
+struct sim_acts *sim_acts_new(struct sim_world *world);
+void sim_acts_free(struct sim_acts *acts);
+void sim_acts_start(struct sim_world *world, uint64_t ms);
+void sim_acts_stop(struct sim_world *world);
+void sim_acts_report(struct sim_world *world, FILE *file);
 
 /* sim_events.c */
 struct sim_events *sim_events_new(struct sim_world *world);

@@ -46,7 +46,8 @@ end
 
 --- Starts a program; argv[1] is its path, or a name that is looked up in PATH. Its stdin holds `input`, or nothing.
 ---@param argv string[]
----@param options { input: string?, log: string? }? log: a file to which stderr is appended
+---@param options { input: string?, log: string?, detached: boolean? }? log: a file to which stderr is appended;
+--- detached: in a session of its own, so that Ctrl-C reaches it only through us
 ---@return myco.process?
 ---@return string? message
 ---@return string? code
@@ -59,6 +60,7 @@ function M.spawn(argv, options)
   local handle, pid
   handle, pid = uv.spawn(argv[1], {
     args = table.move(argv, 2, #argv, 1, {}), stdio = { stdin, stdout, log or stderr },
+    detached = options.detached,
   }, function(code, signal)
     self.status = signal ~= 0 and 128 + signal or code
     handle:close()

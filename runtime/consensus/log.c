@@ -13,7 +13,7 @@
 
 /* ── Opening and closing ────────────────────────────────────────────────────────────────────── */
 
-static int set_up(
+int myco__rlog_set_up(
     struct myco_rlog *log, const struct myco_rlog_options *options, struct myco_err *err)
 {
     log->env = options->env;
@@ -61,7 +61,7 @@ int myco_rlog_open(const struct myco_rlog_options *options, const struct myco_rl
     struct myco_rlog *log = myco_alloc(sizeof *log);
     *given = NULL;
     log->events = *events;
-    int status = set_up(log, options, err);
+    int status = myco__rlog_set_up(log, options, err);
     if (status == 0) status = load_and_start(log, err);
     if (status != 0) {
         myco_rlog_close(log);

@@ -113,4 +113,23 @@ void myco_rlog_tail(const struct myco_rlog *log, struct myco_rlog_tail *tail);
 size_t myco_rlog_servers(const struct myco_rlog *log, struct myco_log_server *servers, size_t max);
 enum myco_role myco_rlog_role(const struct myco_rlog *log, uint64_t id);
 
+/* ── Recovery: a group whose majority is lost for good (raft_recover.c). Offline, and blocking. ──
+ */
+
+#define MYCO_RLOG_SERVERS_MAX 64
+struct myco_rlog_recovery {
+    uint64_t last_index, last_term; /* of the log here: survivors are compared by (term, index) */
+    uint64_t term;                  /* the highest heard of */
+    struct myco_log_server servers[MYCO_RLOG_SERVERS_MAX]; /* the last configuration */
+    size_t server_count;
+};
+/* Loads what is on disk; the owner hears all of it (`restore`, `apply`), committed or not. *log is
+ * given; only myco_rlog_recover() and myco_rlog_close() may follow. */
+int myco_rlog_recover_open(const struct myco_rlog_options *options,
+    const struct myco_rlog_events *events, struct myco_rlog **log,
+    struct myco_rlog_recovery *recovery, struct myco_err *err);
+/* Writes what the owner's `snapshot` gives as a log in which this server is alone. */
+int myco_rlog_recover(
+    struct myco_rlog *log, const struct myco_rlog_recovery *recovery, struct myco_err *err);
+
 #endif

@@ -403,6 +403,10 @@ void myco__rlog_notice_init(struct myco_rlog *log);
 void myco__rlog_notice_settle(struct myco_rlog *log);
 void myco__rlog_notice_sent(struct myco_rlog *log, uint64_t to, uint64_t commit, uint64_t last);
 
+/* log.c */
+int myco__rlog_set_up(
+    struct myco_rlog *log, const struct myco_rlog_options *options, struct myco_err *err);
+
 /* raft_snapshot.c */
 void myco__rlog_snapshot_maybe(struct myco_rlog *log);
 void myco__rlog_snapshot_send(struct myco_rlog *log, uint64_t to, uint64_t index);

@@ -258,6 +258,9 @@ void myco_command_begin(
 /* epoch, sequence: of the manifest whose definitions are taken over; 0 and empty: a new cluster. */
 void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name, uint32_t lease_ms,
     uint64_t incarnation, uint64_t epoch, uint64_t sequence, struct myco_slice definitions);
+/* Outside of the log, of a cluster that is made anew around this state (raft_recover.c): these
+ * members are lost and removed, and epochs go on in a new incarnation. */
+void myco_state_recover(struct myco_state *state, const uint64_t *lost, size_t count);
 void myco_command_remove(struct myco_buf *out, uint64_t id);
 /* features: to be active, of all of these members; then each member by the other. */
 void myco_command_features(struct myco_buf *out, uint64_t features);

@@ -43,6 +43,16 @@ int myco__apply_remove(struct myco__apply *apply)
     return 0;
 }
 
+void myco_state_recover(struct myco_state *state, const uint64_t *lost, size_t count)
+{
+    state->incarnation++;
+    for (size_t i = 0; i < count; i++) {
+        struct myco_member_record *member = myco_map_get(&state->members, lost[i]);
+        if (!myco_state_removed(state, lost[i])) remember(state, lost[i]);
+        if (member) myco__member_leaves(state, member);
+    }
+}
+
 void myco__removal_save(const struct myco_state *state, struct myco_buf *out)
 {
     myco_buf_u32(out, state->removed_count);

@@ -219,6 +219,9 @@ static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, v
 {
     struct myco_core *core = data;
     if (core_home_refuses(core, peer)) return;
+    /* Of a group that was recovered without it, it may believe in the old one; it may ask to join,
+     * to be told. */
+    if (type != MYCO_MESSAGE_SUBMIT && myco_state_removed(core->state, peer)) return;
     switch (type) {
     case MYCO_MESSAGE_RAFT:
     case MYCO_MESSAGE_RAFT_BULK:

@@ -58,6 +58,9 @@ struct myco_core_events {
     void *data;
 };
 
+/* As it is; id 0: none yet. ECORRUPT. Blocking. */
+int myco_identity_read(
+    struct myco_disk *disk, struct myco_identity *identity, struct myco_err *err);
 /* Loads or makes the identity, with a new generation. EWRONGCLUSTER, ECORRUPT. Blocking. */
 int myco_identity_load(struct myco_disk *disk, struct myco_env *env, const char *cluster,
     struct myco_identity *identity, struct myco_err *err);

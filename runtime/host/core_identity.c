@@ -9,7 +9,7 @@
 
 /* ── identity ── file `node`: u64 magic, id, generation, cluster; u32 crc */
 
-static int read_identity(
+int myco_identity_read(
     struct myco_disk *disk, struct myco_identity *identity, struct myco_err *err)
 {
     struct myco_file *file;
@@ -38,7 +38,7 @@ int myco_identity_load(struct myco_disk *disk, struct myco_env *env, const char 
 {
     memset(identity, 0, sizeof *identity);
     uint64_t hash = myco_hash(cluster, strlen(cluster));
-    int rc = read_identity(disk, identity, err);
+    int rc = myco_identity_read(disk, identity, err);
     if (rc) return rc;
     if (identity->id && identity->cluster != hash)
         return myco_err(err, MYCO_EWRONGCLUSTER,

@@ -10,6 +10,7 @@
 #include "mycorrizal.h"
 
 #if __has_include("host/sim.h")
+#include "host/recover.h"
 #include "host/sim.h"
 #define HAS_SIM 1
 #else
@@ -58,6 +59,9 @@ static const struct command {
     {"check", myco_check_main, "read a configuration and say what is wrong with it"},
 #if HAS_SIM
     {"sim", myco_sim_main, "run a whole cluster in one process, on a clock and a network of dice"},
+#endif
+#if HAS_SIM
+    {"recover", myco_recover_main, "make a cluster anew around one survivor of a lost majority"},
 #endif
     {"keygen", keygen_main, "print a new key that seals gossip"},
     {"lua", lua_main, "run a Lua program with the layer `mycorrizal`"},

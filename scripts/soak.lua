@@ -1,5 +1,5 @@
 -- One of three nodes is starved; the others must not hold it dead, and nobody may lose a lease. Run by scripts/soak in
--- the top folder: soak.lua FOLDER BIN SECONDS PERCENT
+-- the top folder: soak.lua FOLDER BIN SECONDS PERCENT [signals]
 
 package.path = "scripts/?.lua;" .. package.path
 
@@ -103,7 +103,7 @@ local function soak()
   task.sleep(1)
   for _, node in ipairs(three.nodes) do logs.changes(node, function() end) end
   local before, from_ms = lost_leases(), loop.now_ms()
-  local held = starve.start(starved.process, PERCENT)
+  local held = starve.start(starved.process, PERCENT, arg[5])
   print(("%s is held to %d %% of a core by %s"):format(starved.name, PERCENT, held.how))
   local ok, why = pcall(function()
     local next_s = math.min(60, SECONDS)

@@ -6,8 +6,9 @@ local M <const> = {}
 
 local PERIOD_MS <const> = 100
 
+--- Of files that the kernel made: none is created.
 local function write(path, text)
-  local file = io.open(path, "w")
+  local file = io.open(path, "r+")
   if not file then return false end
   local ok = file:write(text) and file:close()
   return ok and true or false
@@ -45,10 +46,12 @@ end
 --- Starves it from now on. The answer says how, and stop() ends it (of a group: once the process has ended).
 ---@param process process
 ---@param percent integer of one core
+---@param how string? "signals": although a group could be made; it then is away in each period, whatever it would need
 ---@return { how: string, stop: fun() }
-function M.start(process, percent)
+function M.start(process, percent, how)
   local period_us = PERIOD_MS * 1000
   local quota, name = period_us * percent // 100, "mycorrizal-soak-" .. process.pid
+  if how == "signals" then return by_signals(process, percent) end
   return by_group("/sys/fs/cgroup/" .. name,
       { { "cpu.max", ("%d %d"):format(quota, period_us) }, { "cgroup.procs", tostring(process.pid) } })
     or by_group("/sys/fs/cgroup/cpu/" .. name,

@@ -13,7 +13,7 @@ local task <const> = require "mycorrizal.task"
 local FOLDER <const>, BIN <const>, KILLS <const>, ETCD <const> = arg[1], arg[2], tonumber(arg[3]), arg[4]
 local WRITERS <const> = 8
 local ATTEMPT <const> = "200ms"
-local SEPTA <const> = 12 -- of one hypha each: one of them is led by whoever leads the group
+local SEPTA <const> = 24 -- of one hypha each: one of them is led by whoever leads the group
 
 local function others(nodes, victim)
   local list = {}
@@ -108,7 +108,7 @@ local function ours()
   local function pick()
     local all = connect(three.nodes, 3)
     local victim, septum
-    cluster.wait_until("a leader with three copies in sync", "20s", function()
+    cluster.wait_until("a leader with three copies in sync", "60s", function()
       local name = leader_of(all[1])
       septum = name and name ~= "" and septum_of(all, name)
       victim = septum and three:node(name)

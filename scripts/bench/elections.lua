@@ -1,0 +1,106 @@
+-- Many leaderships on three nodes, each a process of its own that campaigns for a third of them. Run by
+-- scripts/bench/elections in the top folder: elections.lua FOLDER BIN COUNT SECONDS
+
+package.path = "scripts/?.lua;" .. package.path
+
+local cluster <const> = require "cluster"
+local json <const> = require "mycorrizal.json"
+local loop <const> = require "mycorrizal.io.loop"
+local myco <const> = require "mycorrizal"
+local task <const> = require "mycorrizal.task"
+
+local LIMIT <const> = 1 -- % of a core
+local TICKS_PER_S <const> = 100 -- USER_HZ, fixed on Linux
+
+-- ── A member: elections.lua --member NAME FOLDER JOIN FIRST LAST ──
+
+local function member(name, folder, join, first, last)
+  local node = assert(myco.open {
+    name = name, data = ("%s/%s.myco"):format(folder, name), expect = 3, join = join ~= "-" and { join } or nil,
+  })
+  print(json.encode({ listen = node.listen }))
+  io.stdout:flush()
+  assert(node:ready(30))
+  local held = 0
+  for i = first, last do
+    assert(node.nodosum:campaign(("job-%05d"):format(i), { on_gained = function() held = held + 1 end }))
+  end
+  while held < last - first + 1 do task.sleep("20ms") end
+  print(json.encode({ held = held }))
+  io.stdout:flush()
+  task.sleep("1h")
+end
+
+if arg[1] == "--member" then
+  member(arg[2], arg[3], arg[4], math.tointeger(tonumber(arg[5])), math.tointeger(tonumber(arg[6])))
+  return 0
+end
+
+-- ── The measurement ──
+
+local FOLDER <const>, BIN <const> = arg[1], arg[2]
+local COUNT <const>, SECONDS <const> = math.tointeger(tonumber(arg[3])), tonumber(arg[4])
+
+local function read(path)
+  local file <close> = assert(io.open(path))
+  return file:read("a")
+end
+
+local function cpu_seconds(pid)
+  local fields = {}
+  for field in read(("/proc/%d/stat"):format(pid)):match("%) (.*)"):gmatch("%S+") do fields[#fields + 1] = field end
+  return (fields[12] + fields[13]) / TICKS_PER_S -- utime and stime
+end
+
+local function line(process, number, seconds)
+  local said = task.deadline(seconds, function()
+    while true do
+      local at = 0
+      for text in process.out:gmatch("([^\n]*)\n") do
+        at = at + 1
+        if at == number then return json.decode(text) end
+      end
+      if process.status then return nil end
+      task.sleep("10ms")
+    end
+  end)
+  return said or error(("a member said nothing in %d s: %s"):format(seconds, process.out), 0)
+end
+
+local members <const> = {}
+
+local function start(i, join)
+  local share = COUNT // 3
+  local first, last = (i - 1) * share + 1, i == 3 and COUNT or i * share
+  members[i] = cluster.spawn({
+    BIN .. "/mycorrizal", "lua", "scripts/bench/elections.lua", "--member", "n" .. i, FOLDER, join,
+    tostring(first), tostring(last),
+  }, { log = ("%s/n%d.log"):format(FOLDER, i) })
+  return line(members[i], 1, 20).listen
+end
+
+local function measure()
+  local began_ms = loop.now_ms()
+  local seed = start(1, "-")
+  start(2, seed)
+  start(3, seed)
+  for i = 1, 3 do line(members[i], 2, 300) end
+  local elected_ms, cpu, shares, largest = loop.now_ms() - began_ms, {}, {}, 0
+  task.sleep(3)
+  for i = 1, 3 do cpu[i] = cpu_seconds(members[i].pid) end
+  task.sleep(SECONDS)
+  for i = 1, 3 do
+    local rss = tonumber(read(("/proc/%d/status"):format(members[i].pid)):match("VmRSS:%s+(%d+) kB")) * 1024 / 1e6
+    shares[i] = (cpu_seconds(members[i].pid) - cpu[i]) / SECONDS * 100
+    largest = math.max(largest, shares[i])
+    print(("n%d  %.2f %% of a core  %.1f MB"):format(i, shares[i], rss))
+  end
+  print(json.encode({ leaderships = COUNT, elected_ms = elected_ms, idle_percent = shares, limit = LIMIT }))
+  return largest
+end
+
+local ok, largest, interrupted = cluster.supervise(measure)
+for _, process in pairs(members) do process:kill("sigkill") end
+if interrupted then return 130 end
+if not ok then error(largest, 0) end
+return largest <= LIMIT and 0 or 1

@@ -8,7 +8,7 @@
 
 #define WARN_MS   5000 /* one that is refused is sent again and again by older versions */
 #define TICK_MS   50
-#define RESEND_MS 250  /* a leader that has not committed it by then is asked again */
+#define RESEND_MS 250 /* a leader that has not committed it by then is asked again */
 
 struct pending {
     struct myco_list link;

@@ -19,8 +19,9 @@
 #include "consensus/policy_docs.h"
 #include "host/core_internal.h"
 
-#define MAGIC     0x31454d4f484d594eull /* "NYMHOME1" */
-#define NODES_MAX 4096                  /* foreign nodes that are remembered */
+#define MAGIC       0x31454d4f484d594eull /* "NYMHOME1" */
+#define FORMING_MAX 8                     /* entries of a log before the cluster is born, at most */
+#define NODES_MAX   4096                  /* foreign nodes that are remembered */
 
 struct foreign_node {
     uint64_t cluster, generation;
@@ -72,9 +73,13 @@ void core_home_open(struct myco_core *core)
 {
     uint64_t id = 0;
     bool agreed = false;
-    core->home.formed = !myco_rlog_empty(core->log) && has_pledge(core);
+    bool known = load(core, &id, &agreed);
+    /* The version before wrote no file: its node, with a log past a birth, is of a born cluster. It
+     * may have left the group, and would never hear from its log of which. */
+    bool older = !known && myco_rlog_last_index(core->log) > FORMING_MAX;
+    core->home.formed = !myco_rlog_empty(core->log) && has_pledge(core) && !older;
     if (core->state->cluster || myco_rlog_empty(core->log)) return;
-    if (!load(core, &id, &agreed) || (core->home.formed && !agreed)) return;
+    if (!known || (core->home.formed && !agreed)) return;
     core->home.id = id;
     core->home.agreed = agreed;
 }

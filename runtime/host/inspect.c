@@ -255,8 +255,7 @@ int myco_core_inspect(struct myco_core *core, const char *topic, struct myco_buf
     } topics[] = {{"members", members}, {"leaders", leaders}, {"septa", septa}, {"hyphae", hyphae},
         {"policies", policies}, {"status", status}, {"metrics", metrics}, {"keys", core_keys_pack},
         {"voters", inspect_voters}, {"holdings", inspect_holdings}, {"events", inspect_events},
-        {"features", inspect_features}, {"locks", inspect_locks},
-        {"topology", inspect_topology},
+        {"features", inspect_features}, {"locks", inspect_locks}, {"topology", inspect_topology},
         {"discovery", core_pack_discovery}};
     msgpack_packer pack;
     myco_pack_init(&pack, out);

@@ -21,10 +21,11 @@
 #define EVERY_MS   1000
 #define VOTERS_MAX 32
 #define STRANGERS_MAX                                                                              \
-    64                /* more members than these are not all dialled by who has not joined yet     \
-                       */
-#define FIRST_MAX  16 /* but so many, by the order of ids … */
-#define OTHERS_MAX 8  /* … and so many by lot */
+    64                  /* more members than these are not all dialled by who has not joined yet   \
+                         */
+#define FIRST_MAX    16 /* but so many, by the order of ids … */
+#define FOUNDERS_MAX 64 /* all that are asked to found a cluster with this node … */
+#define OTHERS_MAX   8  /* … and so many by lot */
 
 struct seen {
     uint64_t id;
@@ -161,6 +162,21 @@ static bool ask(struct core_topology *topology, const struct myco_buf *world,
 
 /* ── the table ── */
 
+/* Those that pledge to one list with this node must be reached, whatever their ids. */
+static size_t founders(const struct myco_core *core, uint64_t *ids)
+{
+    uint32_t cursor = 0;
+    size_t n = 0;
+    const struct myco_member *member;
+    struct myco_node_meta meta;
+    if (!core->options.expect || !myco_rlog_empty(core->log)) return 0;
+    while (n < FOUNDERS_MAX && (member = myco_swim_next(core->swim, &cursor)))
+        if (member->state <= MYCO_MEMBER_SUSPECT && myco_node_meta_read(member, &meta) &&
+            meta.fresh && meta.expect == core->options.expect)
+            ids[n++] = member->id;
+    return n;
+}
+
 /* Who does not know the cluster's topology yet, and sees a large one, keeps a few connections: to
  * the first by id (that is where clusters are born), to some others, to the leader. */
 static size_t few(
@@ -170,6 +186,7 @@ static size_t few(
     for (; n < FIRST_MAX && n < count; n++) ids[n] = list[n].id;
     for (uint64_t i = 0; i < OTHERS_MAX; i++)
         ids[n++] = list[myco_hash_mix(core->identity.id, i) % count].id;
+    n += founders(core, ids + n);
     if (myco_commands_leader(core->commands)) ids[n++] = myco_commands_leader(core->commands);
     ids[n++] = core->identity.id;
     return n;
@@ -194,7 +211,7 @@ static uint64_t hash_of(const struct myco_core *core, const struct myco_buf *wor
 static void decide(struct core_topology *topology)
 {
     struct myco_core *core = topology->core;
-    uint64_t direct[VOTERS_MAX + FIRST_MAX + OTHERS_MAX + 2];
+    uint64_t direct[VOTERS_MAX + FIRST_MAX + OTHERS_MAX + FOUNDERS_MAX + 2];
     size_t count;
     struct seen *list = members(core, &count);
     struct myco_route_topology table = {.direct = direct};

@@ -183,10 +183,17 @@ struct sim_direction { /* from one host to another, where it differs from the re
 
 struct sim_nemesis;
 
+/* An event's place in the queue: what is compared lies there, for a queue of a million events does
+ * not fit any cache. */
+struct sim_due {
+    uint64_t at, sequence;
+    struct sim_event *event;
+};
+
 struct myco_sim {
     struct myco_sim_options options;
     uint64_t now, sequence, executed, instant_count, next_session;
-    struct sim_event **heap;
+    struct sim_due *heap;
     size_t heap_count, heap_capacity;
     struct myco_list free_events;
     struct sim_host **hosts;

@@ -3,35 +3,35 @@
 
 /* ── The heap: earliest first, ties in the order of making ──────────────────────────────────── */
 
-static bool before(const struct sim_event *a, const struct sim_event *b)
+static bool before(const struct sim_due *a, const struct sim_due *b)
 {
     return a->at != b->at ? a->at < b->at : a->sequence < b->sequence;
 }
 
-static void sift_up(struct sim_event **heap, size_t at)
+static void sift_up(struct sim_due *heap, size_t at)
 {
-    struct sim_event *event = heap[at];
-    while (at > 0 && before(event, heap[(at - 1) / 2])) {
+    struct sim_due due = heap[at];
+    while (at > 0 && before(&due, &heap[(at - 1) / 2])) {
         heap[at] = heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
-    heap[at] = event;
+    heap[at] = due;
 }
 
-static void sift_down(struct sim_event **heap, size_t count, size_t at)
+static void sift_down(struct sim_due *heap, size_t count, size_t at)
 {
-    struct sim_event *event = heap[at];
+    struct sim_due due = heap[at];
     for (size_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && before(heap[child + 1], heap[child])) child++;
-        if (!before(heap[child], event)) break;
+        if (child + 1 < count && before(&heap[child + 1], &heap[child])) child++;
+        if (!before(&heap[child], &due)) break;
         heap[at] = heap[child];
     }
-    heap[at] = event;
+    heap[at] = due;
 }
 
 static struct sim_event *heap_pop(struct myco_sim *sim)
 {
-    struct sim_event *event = sim->heap[0];
+    struct sim_event *event = sim->heap[0].event;
     sim->heap[0] = sim->heap[--sim->heap_count];
     if (sim->heap_count > 0) sift_down(sim->heap, sim->heap_count, 0);
     return event;
@@ -42,10 +42,10 @@ void myco__sim_event_push(struct sim_event *event)
     struct myco_sim *sim = event->sim;
     if (sim->heap_count == sim->heap_capacity) {
         sim->heap_capacity = sim->heap_capacity > 0 ? 2 * sim->heap_capacity : 1024;
-        sim->heap = myco_realloc(sim->heap, sim->heap_capacity * sizeof(struct sim_event *));
+        sim->heap = myco_realloc(sim->heap, sim->heap_capacity * sizeof(*sim->heap));
     }
     event->sequence = ++sim->sequence;
-    sim->heap[sim->heap_count] = event;
+    sim->heap[sim->heap_count] = (struct sim_due){event->at, event->sequence, event};
     sift_up(sim->heap, sim->heap_count++);
 }
 
@@ -76,7 +76,7 @@ struct sim_event *myco__sim_host_event(struct sim_host *host, uint64_t at, sim_e
 void myco__sim_event_free(struct sim_event *event)
 {
     if (event->drop != NULL) event->drop(event);
-    myco_list_append(&event->sim->free_events, &event->link);
+    myco_list_append(event->sim->free_events.next, &event->link); /* first: it is in the cache */
 }
 
 /* Runs it, or lets it wait for a paused host, or drops it with the process that it was meant
@@ -136,7 +136,7 @@ bool myco_sim_step(struct myco_sim *sim)
 void myco_sim_run(struct myco_sim *sim, uint64_t ms)
 {
     uint64_t end = sim->now + ms * MYCO_SIM_MS;
-    while (sim->heap_count > 0 && sim->heap[0]->at <= end) myco_sim_step(sim);
+    while (sim->heap_count > 0 && sim->heap[0].at <= end) myco_sim_step(sim);
     sim->now = end;
 }
 
@@ -144,7 +144,7 @@ bool myco_sim_run_until(struct myco_sim *sim, bool (*done)(void *data), void *da
 {
     uint64_t end = sim->now + ms_max * MYCO_SIM_MS;
     while (!done(data)) {
-        if (sim->heap_count == 0 || sim->heap[0]->at > end) {
+        if (sim->heap_count == 0 || sim->heap[0].at > end) {
             sim->now = end;
             return false;
         }

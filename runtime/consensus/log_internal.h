@@ -184,8 +184,8 @@ struct myco__tail_view {
     uint8_t kind;
     uint64_t index, index_term;
     uint64_t term, leader, applied; /* head */
-    uint8_t distance;               /* head; ask: below */
-    uint32_t age_ms;                /* head: since a node of the group last heard the leader */
+    uint8_t distance;               /* head */
+    uint32_t age_ms;                /* head, ask: since a node of the group last heard the leader */
     struct myco__rlog_entry_view *entries; /* bodies lent by the payload */
     size_t entry_count;
     uint64_t size, offset;
@@ -210,6 +210,7 @@ struct myco__tail {
     /* following */
     uint64_t feeder;   /* 0: none */
     bool asked;        /* and has not answered yet */
+    bool live;         /* it feeds us */
     uint64_t asked_ms; /* when we asked last */
     uint64_t root_ms;  /* when a node of the group last heard the leader, as far as we know */
     uint8_t distance;  /* the feeder's, and one more */
@@ -229,7 +230,6 @@ struct myco__tail {
     /* feeding */
     struct myco__tail_follower followers[MYCO__TAIL_FOLLOWERS_MAX];
     unsigned follower_count;
-    uint8_t told_distance; /* what they were told last of how far we are */
     bool push_due;
     uint64_t pushed_ms;
     struct {
@@ -389,8 +389,7 @@ uint8_t myco__feed_distance(const struct myco_rlog *log);
 void myco__feed_ask(struct myco_rlog *log, uint64_t from, const struct myco__tail_view *view);
 void myco__feed_more(struct myco_rlog *log, uint64_t from, const struct myco__tail_view *view);
 void myco__feed_forget(struct myco_rlog *log, uint64_t follower);
-void myco__feed_forget_all(struct myco_rlog *log); /* and tells them */
-void myco__feed_push(struct myco_rlog *log);       /* what is new, to all followers */
+void myco__feed_push(struct myco_rlog *log); /* what is new, to all followers */
 void myco__feed_tick(struct myco_rlog *log, uint64_t now_ms);
 
 /* raft_member.c */

@@ -14,6 +14,7 @@
 #define LEADER_FOLLOWERS_MAX 4
 #define GROUP_FOLLOWERS_MAX  16
 #define KEEP_ALIVE_MS        1000
+#define SIGN_MARGIN_MS       100
 #define SNAPSHOT_KEPT_MS     2000 /* after its last piece was asked for */
 
 /* ── What this node can give ────────────────────────────────────────────────────────────────── */
@@ -53,7 +54,7 @@ static uint64_t term_at(const struct myco_rlog *log, uint64_t index)
 static void write_head(struct myco_rlog *log, struct myco__tail_view *view)
 {
     uint64_t now_ms = myco_now_ms(log->env);
-    view->distance = log->tail.told_distance = myco__feed_distance(log);
+    view->distance = myco__feed_distance(log);
     view->leader = myco_rlog_leader(log);
     view->applied = log->applied;
     if (view->distance == 0) {
@@ -191,10 +192,20 @@ static void refuse(struct myco_rlog *log, uint64_t to)
     myco__tail_send(log, to, &view);
 }
 
+/* A node of the asker's own subtree can't know a younger sign of the leader than the asker; what it
+ * took on its way makes it look a little younger. */
+static bool is_younger(struct myco_rlog *log, uint32_t asker_age_ms)
+{
+    struct myco__tail_view head = {0};
+    write_head(log, &head);
+    return head.distance == 0 || (uint64_t)head.age_ms + SIGN_MARGIN_MS <= asker_age_ms;
+}
+
 static bool acceptable(struct myco_rlog *log, uint64_t from, const struct myco__tail_view *view)
 {
     uint8_t distance = myco__feed_distance(log);
-    if (distance >= MYCO__TAIL_DISTANCE_MAX || distance >= view->distance) return false;
+    if (distance >= MYCO__TAIL_DISTANCE_MAX) return false;
+    if (find(log, from) == NULL && !is_younger(log, view->age_ms)) return false;
     if (from == log->tail.feeder) return false;
     uint64_t term = view->index <= log->applied ? term_at(log, view->index) : 0;
     if (term == 0 || term == view->index_term) return true;
@@ -226,16 +237,6 @@ void myco__feed_forget(struct myco_rlog *log, uint64_t id)
     struct myco__tail *tail = &log->tail;
     struct myco__tail_follower *follower = find(log, id);
     if (follower != NULL) *follower = tail->followers[--tail->follower_count];
-}
-
-void myco__feed_forget_all(struct myco_rlog *log)
-{
-    struct myco__tail *tail = &log->tail;
-    while (tail->follower_count > 0) {
-        uint64_t id = tail->followers[--tail->follower_count].id;
-        struct myco__tail_view view = {.kind = MYCO__TAIL_REFUSED};
-        myco__tail_send(log, id, &view);
-    }
 }
 
 void myco__feed_push(struct myco_rlog *log)

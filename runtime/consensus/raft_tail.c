@@ -15,9 +15,10 @@
  * ended, and one that was removed from it tails from there.
  *
  * How a loop of followers is kept out: each message says how far the sender is from the leader, and
- * how long ago a node of the group last heard the leader. Who has followers himself asks only
- * nodes that are nearer than he was, so none of his own subtree; should a loop arise all the same,
- * the age grows in it, and all in it look for another feeder after STALE_MS.
+ * how long ago a node of the group last heard the leader. An asker is taken only by a node that
+ * knows a younger sign of the leader's life than he does, and so by none of his own subtree; should
+ * a loop arise all the same, the age grows in it, and all in it look for another feeder after
+ * STALE_MS.
  *
  * On disk a node that tails keeps nothing but the file `tail`: that it is part of a cluster, and
  * who was in the group. It keeps it from forming a new cluster with others that tail, should they
@@ -34,7 +35,6 @@
 #define TICK_MS       500  /* while fed, or in the group */
 #define TRY_MS        20   /* between two nodes that are asked: the first times … */
 #define TRY_MS_MAX    1000 /* … and later */
-#define ALONE_TRIES   6    /* then those that we feed are let go, for one of them may be asked */
 #define REDIRECTS_MAX 16   /* refusals in a row that are followed at once */
 #define MARK          "tail"
 
@@ -77,8 +77,7 @@ bool myco__tail_heard(const struct myco_rlog *log)
 bool myco__tail_fed(const struct myco_rlog *log)
 {
     const struct myco__tail *tail = &log->tail;
-    return tail->feeder != 0 && tail->distance != MYCO__TAIL_NOWHERE &&
-           myco_now_ms(log->env) < tail->root_ms + STALE_MS;
+    return tail->feeder != 0 && tail->live && myco_now_ms(log->env) < tail->root_ms + STALE_MS;
 }
 
 /* Fresh nodes do not ask before a cluster is there; nodes of the group not while their leader may
@@ -179,6 +178,15 @@ static uint64_t term_of(const struct myco_rlog *log, uint64_t index)
     return index == log->applied ? log->applied_term : 0;
 }
 
+/* Of the youngest sign of the leader that we know, by whichever way. */
+static uint32_t sign_age(const struct myco_rlog *log)
+{
+    uint64_t sign_ms = log->tail.root_ms, now_ms = myco_now_ms(log->env);
+    if (log->heard_ms > sign_ms) sign_ms = log->heard_ms;
+    uint64_t age_ms = now_ms > sign_ms ? now_ms - sign_ms : 0;
+    return sign_ms == 0 || age_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)age_ms;
+}
+
 static void ask(struct myco_rlog *log, uint64_t node)
 {
     struct myco__tail *tail = &log->tail;
@@ -186,11 +194,9 @@ static void ask(struct myco_rlog *log, uint64_t node)
     struct myco__tail_view view = {.kind = MYCO__TAIL_ASK,
         .index = index,
         .index_term = term_of(log, index),
-        .distance = tail->follower_count > 0 ? tail->told_distance : MYCO__TAIL_NOWHERE};
-    if (tail->feeder != node) {
-        tail->feeder = node;
-        tail->root_ms = 0;
-    }
+        .age_ms = sign_age(log)};
+    if (tail->feeder != node) tail->live = false;
+    tail->feeder = node;
     tail->asked = true;
     tail->asked_ms = myco_now_ms(log->env);
     myco__tail_send(log, node, &view);
@@ -236,10 +242,7 @@ static void try_next(struct myco_rlog *log)
     uint64_t node = take_hint(log);
     tail->feeder = 0;
     tail->asked = false;
-    if (++tail->tries == ALONE_TRIES) {
-        myco__feed_forget_all(log);
-        tail->distance = MYCO__TAIL_NOWHERE;
-    }
+    tail->tries++;
     if (node == 0 && tail->tries % 4 == 0) node = any_server(log);
     if (node == 0) node = any_peer(log);
     if (node != 0 && node != log->self) ask(log, node);
@@ -322,12 +325,14 @@ static bool take_head(struct myco_rlog *log, const struct myco__tail_view *view)
         return false;
     }
     tail->asked = false;
+    tail->live = true;
     tail->tries = 0;
     tail->hint_count = 0;
     tail->term = view->term;
     tail->leader = view->leader;
     tail->distance = (uint8_t)(view->distance + 1);
-    tail->root_ms = now_ms > view->age_ms ? now_ms - view->age_ms : 0;
+    uint64_t root_ms = now_ms > view->age_ms ? now_ms - view->age_ms : 0;
+    if (root_ms > tail->root_ms) tail->root_ms = root_ms;
     tail->push_due = true;
     return true;
 }

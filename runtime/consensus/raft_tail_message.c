@@ -2,7 +2,7 @@
  *
  *     u8 version = 1 │ u8 kind │ …
  *
- *     ask        u64 index │ u64 its term │ u8 below: the answerer's distance must be smaller
+ *     ask        u64 index │ u64 its term │ u32 age in ms: the answerer must know a younger sign
  *     feed       head │ u64 index before │ u64 its term │ u16 n │ n × (u64 term │ u8 type │ slice)
  *     snapshot   head │ u64 index │ u64 size of the file │ u64 offset │ slice: a piece of it
  *     more       u64 index │ u64 offset: the next piece of that snapshot
@@ -56,7 +56,7 @@ void myco__tail_view_write(struct myco_buf *buf, const struct myco__tail_view *v
     case MYCO__TAIL_ASK:
         myco_buf_u64(buf, view->index);
         myco_buf_u64(buf, view->index_term);
-        myco_buf_u8(buf, view->distance);
+        myco_buf_u32(buf, view->age_ms);
         break;
     case MYCO__TAIL_FEED: feed_write(buf, view); break;
     case MYCO__TAIL_SNAPSHOT:
@@ -153,7 +153,7 @@ static int body_read(struct myco_reader *reader, struct myco__tail_view *view)
     switch (view->kind) {
     case MYCO__TAIL_ASK:
         position_read(reader, view);
-        view->distance = myco_read_u8(reader);
+        view->age_ms = myco_read_u32(reader);
         return 0;
     case MYCO__TAIL_FEED: return feed_read(reader, view);
     case MYCO__TAIL_SNAPSHOT: return snapshot_read(reader, view);

@@ -180,6 +180,8 @@ static void fire(struct myco_timer *timer, uint64_t now_ns)
 static void run_timers(struct myco_env *env)
 {
     uint64_t now_ns = myco_now_ns(env), sequence_end = env->timer_sequence;
+    uint64_t due_ns = env->heap_count > 0 ? env->heap[0]->due_ns : now_ns;
+    if (due_ns < now_ns && now_ns - due_ns > env->late_ns) env->late_ns = now_ns - due_ns;
     while (env->heap_count > 0) {
         struct myco_timer *first = env->heap[0];
         if (first->due_ns > now_ns || first->sequence >= sequence_end) break;

@@ -41,6 +41,7 @@ struct myco_env {
     size_t heap_count, heap_capacity;
     uint64_t timer_sequence, wake_at_ns;
     struct myco_list deferred;
+    uint64_t late_ns; /* see myco_env_late_ns() */
 };
 
 static inline uint64_t myco_now_ns(struct myco_env *env)
@@ -53,6 +54,15 @@ static inline uint64_t myco_now_ms(struct myco_env *env)
 }
 uint64_t myco_random_u64(struct myco_env *env);
 uint64_t myco_random_below(struct myco_env *env, uint64_t bound); /* 0 … bound-1 */
+
+/* By how much the latest of all timers was late since this was asked last: how long the process did
+ * not run, or its loop was busy. */
+static inline uint64_t myco_env_late_ns(struct myco_env *env)
+{
+    uint64_t late_ns = env->late_ns;
+    env->late_ns = 0;
+    return late_ns;
+}
 
 /* A timer, in the memory of its owner. Fires on the loop, never inside start. Earlier ones fire
  * first; timers that are due at the same time fire in the order in which they were started. One

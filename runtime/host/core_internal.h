@@ -125,7 +125,7 @@ struct myco_core {
 
     struct myco_map up; /* peer → struct core_peer: those that are up */
     struct core_lag lag;
-    uint64_t tick_due_ns, transfer_at_ms;
+    uint64_t transfer_at_ms;
     struct myco_timer tick, retry, joining, hand_over;
     enum {
         LEAVE_NOT,

@@ -88,14 +88,11 @@ static void say(struct myco_core *core)
         chronicle_tell(core->chronicle, &note, "this node's loop is in time again");
 }
 
-/* The tick repeats: when it will be due next is known, and late is what it is past that. */
+/* The latest timer since the last tick: the tick alone can fall into step with what stops it. */
 void core_lag_tick(struct myco_core *core)
 {
-    uint64_t now_ns = myco_now_ns(core->env), now_ms = now_ns / 1000000;
-    uint64_t due_ns = core->tick_due_ns ? core->tick_due_ns : now_ns;
-    core->tick_due_ns = core->tick.due_ns;
+    uint64_t now_ms = myco_now_ms(core->env), lag_ms = myco_env_late_ns(core->env) / 1000000;
     uint32_t lease_ms = core->state->lease_ms ? core->state->lease_ms : core->options.lease_ms;
-    uint64_t lag_ms = now_ns > due_ns ? (now_ns - due_ns) / 1000000 : 0;
     if (core_lag_sample(&core->lag, now_ms, lag_ms, lease_ms / 4)) {
         say(core);
         myco_rlog_set_patient(core->log, core->lag.slow);

@@ -203,8 +203,8 @@ MYCO_API const char *myco_socket(const struct myco *node);
  *   …}
  * - topology: {name, mesh, role = hub|leaf, hub, standby, connections, over_hubs, relayed_messages,
  *   relayed_bytes, resets, dropped = {reason = n}, peers = [{name, id, role, hub, standby, path =
- *   direct|hubs|none, via, wanted, invited}]}: who is linked with this node, and who is reached over
- *   which neighbour; invited: only the peer wants the connection
+ *   direct|hubs|none, via, wanted, invited}]}: who is linked with this node, and who is reached
+ * over which neighbour; invited: only the peer wants the connection
  * - features: [{feature, bit, doc, active, lacking = {names}}]: what this version has beyond the
  * one before; active once every member has it, lacking says who has not
  * - metrics: [{name, kind, help, value}]
@@ -387,10 +387,10 @@ MYCO_API void myco_resign(struct myco_election *election, void (*done)(void *dat
 MYCO_API int myco_lead_transfer(struct myco *node, const char *to, struct myco_err *err);
 
 /* Changes the ring of keys that seal gossip, on all nodes: `install` a key (44 characters of
- * `mycorrizal keygen`), then `use` it, and `remove` the old one, both by their id (16 hex digits, as
- * topic `keys` of myco_inspect() shows). Returns once it began; the log brings it to all. EINVAL,
- * EEXISTS, ENOTFOUND, EFULL (8 keys), EBUSY (the one that seals is not removed), EUNAVAILABLE (the
- * cluster has no keys), EVERSION (a member is of a version that can't). */
+ * `mycorrizal keygen`), then `use` it, and `remove` the old one, both by their id (16 hex digits,
+ * as topic `keys` of myco_inspect() shows). Returns once it began; the log brings it to all.
+ * EINVAL, EEXISTS, ENOTFOUND, EFULL (8 keys), EBUSY (the one that seals is not removed),
+ * EUNAVAILABLE (the cluster has no keys), EVERSION (a member is of a version that can't). */
 MYCO_API int myco_keys_change(
     struct myco *node, const char *verb, const char *key, struct myco_err *err);
 

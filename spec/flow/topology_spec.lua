@@ -1,5 +1,5 @@
--- A topology applied to a living cluster: eight processes, all linked with each other at first; then two cohorts, each a
--- star around a hub. It would catch a node that is not reached any more, an event that does not come over hubs, a
+-- A topology applied to a living cluster: eight processes, all linked with each other at first; then two cohorts,
+-- each a star around a hub. It would catch a node that is not reached any more, an event that does not come over hubs, a
 -- request that is not answered, an acknowledged write that is lost, a hub's death that leaves its cohort alone, and a
 -- node that keeps its connections.
 

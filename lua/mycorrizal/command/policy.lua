@@ -197,7 +197,7 @@ return {
     args = { { "file", file = true } }, flags = { json = JSON }, run = check,
   },
   {
-    name = "policy try", summary = "What a placement or topology policy would change if it were applied now; changes nothing.",
+    name = "policy try", summary = "What a placement or topology policy would change if applied now; changes nothing.",
     doc = "moved: hyphae whose set of holders would differ; primaries: those whose primary would. Of a topology:\n"
       .. "each node's place and connections, and what this node would open and close.",
     args = { { "file", file = true } }, flags = { json = JSON }, run = try,

@@ -1,7 +1,7 @@
 -- A topology applied to a living cluster: eight processes, all linked with each other at first; then two cohorts,
--- each a star around a hub. It would catch a node that is not reached any more, an event that does not come over hubs, a
--- request that is not answered, an acknowledged write that is lost, a hub's death that leaves its cohort alone, and a
--- node that keeps its connections.
+-- each a star around a hub. It would catch a node that is not reached any more, an event that does not come over
+-- hubs, an acknowledged write that is lost, a hub's death that leaves its cohort alone, and a node that keeps its
+-- connections.
 
 local cluster_module <const> = require "spec.support.cluster"
 local helper <const> = require "spec.support.helper"

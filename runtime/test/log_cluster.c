@@ -153,9 +153,9 @@ void world_check(struct world *world)
 /* ── A server's owner ───────────────────────────────────────────────────────────────────────── */
 
 static void deliver_later(
-    struct world *world, size_t to, uint64_t from, struct myco_buf *payload, bool bulk)
+    struct world *world, size_t to, uint64_t from, struct myco_buf *payload, bool bulk, bool tail)
 {
-    struct event event = {.kind = DELIVER, .server = to, .from = from};
+    struct event event = {.kind = DELIVER, .server = to, .from = from, .tail = tail};
     uint64_t spread = world->delay_max_ns - world->delay_min_ns + 1;
     event.at_ns = world->now_ns + world->delay_min_ns + world_random(world, spread);
     if (bulk) event.at_ns += payload->size * 10; /* 100 MB/s */
@@ -175,11 +175,34 @@ static void on_send(uint64_t to, bool bulk, struct myco_buf *payload, void *data
         (world->filter == NULL ||
             world->filter(world, server->id, to, myco_buf_as_slice(payload))) &&
         world_random(world, 100) >= world->loss_percent) {
-        deliver_later(world, to_at, server->id, payload, bulk);
+        deliver_later(world, to_at, server->id, payload, bulk, false);
         if (world_random(world, 100) < world->duplicate_percent)
-            deliver_later(world, to_at, server->id, payload, bulk);
+            deliver_later(world, to_at, server->id, payload, bulk, false);
     }
     myco_buf_free(payload);
+}
+
+static void on_send_tail(uint64_t to, bool bulk, struct myco_buf *payload, void *data)
+{
+    struct server *server = data;
+    struct world *world = server->world;
+    size_t from_at = (size_t)(server - world->servers), to_at = to - 1;
+    if (to_at < world->count && !world->cut[from_at][to_at] &&
+        world_random(world, 100) >= world->loss_percent)
+        deliver_later(world, to_at, server->id, payload, bulk, true);
+    myco_buf_free(payload);
+}
+
+static bool on_next_peer(uint32_t *cursor, uint64_t *peer, void *data)
+{
+    struct server *server = data;
+    struct world *world = server->world;
+    while (*cursor < world->count) {
+        struct server *other = &world->servers[(*cursor)++];
+        *peer = other->id;
+        if (other != server && other->log != NULL) return true;
+    }
+    return false;
 }
 
 static void on_apply(uint64_t index, uint64_t term, struct myco_slice command, void *data)
@@ -281,6 +304,10 @@ int world_start(struct world *world, size_t at, struct myco_err *err)
         .established = on_established,
         .failed = on_failed,
         .data = server};
+    if (world->tails) {
+        events.send_tail = on_send_tail;
+        events.next_peer = on_next_peer;
+    }
     server->wake_ns = UINT64_MAX;
     myco__env_init(&server->env, &env_ops);
     server->sink = (struct myco_log){.level = getenv("LOG_CLUSTER_VERBOSE") ? 0 : MYCO_LOG_OFF,
@@ -385,7 +412,10 @@ static void deliver(struct world *world, struct event *event)
 {
     struct server *server = &world->servers[event->server];
     size_t from_at = event->from - 1;
-    if (server->log != NULL && !world->cut[from_at][event->server])
+    bool arrives = server->log != NULL && !world->cut[from_at][event->server];
+    if (arrives && event->tail)
+        myco_rlog_tail_receive(server->log, event->from, myco_buf_as_slice(&event->bytes));
+    else if (arrives)
         myco_rlog_receive(server->log, event->from, myco_buf_as_slice(&event->bytes));
     myco_buf_free(&event->bytes);
 }

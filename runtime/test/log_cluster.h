@@ -62,6 +62,7 @@ struct world {
     unsigned loss_percent, duplicate_percent;
     uint64_t delay_min_ns, delay_max_ns;
     uint64_t sync_min_ns, sync_max_ns;
+    bool tails;        /* servers outside of the group follow their neighbours */
     bool torn_crashes; /* a crash keeps any part of what was being written */
     uint64_t sent, sent_bulk, sent_bytes;
     /* Sees every message as it is sent; false: it is lost. NULL: none. */

@@ -16,7 +16,7 @@ struct event {
     uint64_t offset;
     struct myco_buf bytes;
     struct myco_slice lent;
-    bool sync;
+    bool sync, tail;
     int flags;
     myco_disk_cb cb;
     myco_disk_read_cb read_cb;

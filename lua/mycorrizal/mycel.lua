@@ -78,11 +78,12 @@ local META <const> = { __index = index, __names = names, __tostring = function()
 
 -- ── One key ──
 
---- Stores a value. Options: ttl, if_version, if_absent, timeout, and fence: a duty, a lock,
---- { name =, epoch = } or "NAME:EPOCH". EFENCED: the septum was shown a newer epoch of that name.
+--- Stores a value. Options: ttl (false: for ever), keep_ttl (what is there keeps its own),
+--- if_version, if_absent, if_present, timeout, and fence: a duty, a lock, { name =, epoch = } or
+--- "NAME:EPOCH". EFENCED: the septum was shown a newer epoch of that name.
 ---@param key string
 ---@param item any a string, number, boolean, or table of such
----@param options { ttl: any, if_version: integer?, if_absent: boolean?, timeout: number|string?, fence: any }?
+---@param options { ttl: any, keep_ttl: boolean?, if_version: integer?, if_absent: boolean?, if_present: boolean?, timeout: number|string?, fence: any }?
 ---@return integer? version
 ---@return string? message
 ---@return string? code
@@ -100,6 +101,9 @@ end
 ---@return string? message
 ---@return string? code
 function Septum:put_bytes(key, bytes, options)
+  if options and (options.keep_ttl or options.if_present or options.ttl == false) then
+    return self:put_changed(key, bytes, options)
+  end
   local ttl_ms, timeout_ms = text.optional_ms(options, "ttl"), text.optional_ms(options, "timeout")
   local version, if_absent = options and options.if_version or 0, options and options.if_absent or false
   local name, epoch = fence.of(options)
@@ -168,6 +172,8 @@ function Septum:update(key, change, options)
   end
   return nil, ("'%s' changed under %d attempts"):format(key, ATTEMPTS_MAX), "ECONFLICT"
 end
+
+require("mycorrizal.changes")(Septum)
 
 -- ── Many keys ──
 

@@ -47,6 +47,8 @@
     X(KEYS, "mycorrizal_keys", GAUGE, "keys this node is primary of")                              \
     X(GETS, "mycorrizal_gets_total", COUNTER, "gets served as primary")                            \
     X(PUTS, "mycorrizal_puts_total", COUNTER, "puts and deletes served as primary")                \
+    X(CHANGES, "mycorrizal_changes_total", COUNTER,                                                \
+        "counters, appends and such served as primary")                                            \
     X(JOURNAL_BYTES, "mycorrizal_journal_bytes_total", COUNTER, "bytes appended to the journal")   \
     X(JOURNAL_SYNCS, "mycorrizal_journal_syncs_total", COUNTER, "group commits of the journal")    \
     X(PUBLISHED, "mycorrizal_published_total", COUNTER, "messages published here")                 \

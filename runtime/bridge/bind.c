@@ -156,6 +156,7 @@ int myco__open_core(lua_State *L)
     luaL_newlib(L, own);
     luaL_setfuncs(L, myco__bind_node, 0);
     luaL_setfuncs(L, myco__bind_mycel, 0);
+    luaL_setfuncs(L, myco__bind_ops, 0);
     luaL_setfuncs(L, myco__bind_cytoplasm, 0);
     luaL_setfuncs(L, myco__bind_nodosum, 0);
     luaL_setfuncs(L, myco__bind_follow, 0);

@@ -13,7 +13,7 @@ int myco__open_core(lua_State *L);     /* mycorrizal.core */
 int myco__open_policies(lua_State *L); /* mycorrizal.policies */
 
 extern const luaL_Reg myco__bind_node[], myco__bind_mycel[], myco__bind_cytoplasm[],
-    myco__bind_nodosum[], myco__bind_follow[], myco__bind_discovery[];
+    myco__bind_nodosum[], myco__bind_ops[], myco__bind_follow[], myco__bind_discovery[];
 
 #define MYCO_LUA_NODE "mycorrizal.node"
 /* A node as Lua holds it: opened by Lua, or lent by the host whose state this is. */
@@ -49,6 +49,11 @@ void myco__release_all(struct myco__state *state, const struct myco *node);
 int myco__lua_release(lua_State *L);
 
 struct myco_slice myco__check_slice(lua_State *L, int index);
+struct myco_septum *myco__check_septum(lua_State *L, int index);
+/* name or nil, epoch from `first` on; lent as long as the arguments. */
+struct myco_fence myco__check_fence(lua_State *L, int first);
+/* A table {kind =, key =, value =, …}; key and value are lent as long as the table has them. */
+struct myco_change myco__check_change(lua_State *L, int index);
 unsigned myco__optional_ms(lua_State *L, int index); /* nil: 0 */
 /* true when the call was taken (its callback will come); else drops `call` and pushes the
  * failure. */

@@ -5,7 +5,7 @@
 
 #define SEPTUM "mycorrizal.septum"
 
-static struct myco_septum *check_septum(lua_State *L, int index)
+struct myco_septum *myco__check_septum(lua_State *L, int index)
 {
     struct myco_septum **septum = luaL_checkudata(L, index, SEPTUM);
     myco__check_alive(L, index);
@@ -116,7 +116,7 @@ static void on_del(const struct myco_result *result, void *data)
 }
 
 /* name or nil, epoch from `first` on; lent as long as the arguments. */
-static struct myco_fence check_fence(lua_State *L, int first)
+struct myco_fence myco__check_fence(lua_State *L, int first)
 {
     struct myco_fence fence = {luaL_optstring(L, first, NULL), 0};
     if (fence.name) fence.epoch = (uint64_t)luaL_checkinteger(L, first + 1);
@@ -140,10 +140,10 @@ static struct myco_put_options check_put_options(lua_State *L, int first)
  * version. */
 static int mycel_put(lua_State *L)
 {
-    struct myco_septum *septum = check_septum(L, 1);
+    struct myco_septum *septum = myco__check_septum(L, 1);
     struct myco_slice key = myco__check_slice(L, 2), value = myco__check_slice(L, 3);
     struct myco_put_options options = check_put_options(L, 4);
-    options.fence = check_fence(L, 8);
+    options.fence = myco__check_fence(L, 8);
     struct myco__call *call = myco__call_new(L, 10);
     return myco__started(L, myco_put_async(septum, key, value, &options, on_put, call), call);
 }
@@ -152,10 +152,10 @@ static int mycel_put(lua_State *L)
  * absent. */
 static int mycel_get(lua_State *L)
 {
-    struct myco_septum *septum = check_septum(L, 1);
+    struct myco_septum *septum = myco__check_septum(L, 1);
     struct myco_slice key = myco__check_slice(L, 2);
     struct myco_get_options options = {
-        .timeout_ms = myco__optional_ms(L, 3), .fence = check_fence(L, 4)};
+        .timeout_ms = myco__optional_ms(L, 3), .fence = myco__check_fence(L, 4)};
     struct myco__call *call = myco__call_new(L, 6);
     return myco__started(L, myco_get_with_async(septum, key, &options, on_get, call), call);
 }
@@ -164,11 +164,11 @@ static int mycel_get(lua_State *L)
  * absent. */
 static int mycel_del(lua_State *L)
 {
-    struct myco_septum *septum = check_septum(L, 1);
+    struct myco_septum *septum = myco__check_septum(L, 1);
     struct myco_slice key = myco__check_slice(L, 2);
     struct myco_put_options options = {.if_version = (uint64_t)luaL_optinteger(L, 3, 0),
         .timeout_ms = myco__optional_ms(L, 4),
-        .fence = check_fence(L, 5)};
+        .fence = myco__check_fence(L, 5)};
     struct myco__call *call = myco__call_new(L, 7);
     return myco__started(L, myco_del_async(septum, key, &options, on_del, call), call);
 }
@@ -191,7 +191,7 @@ static void on_count(const struct myco_result *result, void *data)
 /* count(septum, timeout_ms, callback) */
 static int mycel_count(lua_State *L)
 {
-    struct myco_septum *septum = check_septum(L, 1);
+    struct myco_septum *septum = myco__check_septum(L, 1);
     unsigned timeout_ms = myco__optional_ms(L, 2);
     struct myco__call *call = myco__call_new(L, 3);
     return myco__started(L, myco_count_async(septum, timeout_ms, on_count, call), call);
@@ -228,7 +228,7 @@ static void on_page(const struct myco_page *page, void *data)
 /* scan(septum, prefix, cursor, limit, keys_only, timeout_ms, callback): a page; cursor "" ends. */
 static int mycel_scan(lua_State *L)
 {
-    struct myco_septum *septum = check_septum(L, 1);
+    struct myco_septum *septum = myco__check_septum(L, 1);
     struct myco_slice prefix = myco__check_slice(L, 2), cursor = myco__check_slice(L, 3);
     lua_Integer limit = luaL_checkinteger(L, 4);
     luaL_argcheck(L, limit >= 1 && limit <= 100000, 4, "from 1 to 100000");

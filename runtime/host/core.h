@@ -91,7 +91,8 @@ enum myco_request {
     MYCO_REQUEST_PUT,
     MYCO_REQUEST_DEL,
     MYCO_REQUEST_COUNT,
-    MYCO_REQUEST_SCAN
+    MYCO_REQUEST_SCAN,
+    MYCO_REQUEST_CHANGE /* feature operations: from here on */
 };
 
 /* Creates or finds; answered with the septum's id in result->version. */
@@ -107,6 +108,9 @@ void myco_core_put(struct myco_core *core, uint64_t septum, struct myco_slice ke
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);
 void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice key,
     const struct myco_put_options *options, myco_result_cb cb, void *data);
+/* Copied, its fence too; ->key chooses the hypha. Checked by the caller (core_change_check). */
+void myco_core_change(struct myco_core *core, uint64_t septum, const struct myco_change *change,
+    unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data);
 void myco_core_count(
     struct myco_core *core, uint64_t septum, unsigned timeout_ms, myco_result_cb cb, void *data);
 void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice prefix,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "host/core_change.h"
 #include "host/core_internal.h"
 
 #define RETRY_MS       10 /* between attempts of what waits */
@@ -39,7 +40,8 @@ struct core_op {
 
 static bool is_write(const struct core_op *op)
 {
-    return op->what == MYCO_REQUEST_PUT || op->what == MYCO_REQUEST_DEL;
+    return op->what == MYCO_REQUEST_PUT || op->what == MYCO_REQUEST_DEL ||
+           op->what == MYCO_REQUEST_CHANGE;
 }
 
 static void tell(void *data)
@@ -95,18 +97,22 @@ static bool again(int status)
            status == MYCO_ENOTCONN;
 }
 
-void core_op_answered(struct core_op *op, int status, const char *message, uint64_t version)
+void core_op_replied(struct core_op *op, const struct myco_result *result)
 {
-    if (again(status)) {
+    if (again(result->status)) {
         wait_again(op);
         return;
     }
-    struct myco_result result = {.status = status,
-        .message = message && *message ? message
-                   : status            ? myco_strerror(status)
-                                       : "",
-        .version = version};
-    finish(op, &result);
+    struct myco_result said = *result;
+    if (!said.message || !*said.message)
+        said.message = said.status ? myco_strerror(said.status) : "";
+    finish(op, &said);
+}
+
+void core_op_answered(struct core_op *op, int status, const char *message, uint64_t version)
+{
+    struct myco_result result = {.status = status, .message = message, .version = version};
+    core_op_replied(op, &result);
 }
 
 /* ── here ── */
@@ -176,10 +182,12 @@ static void here(struct core_op *op)
         myco_buf_free(&page);
     } else {
         struct core_token token = {.op = op};
+        struct myco_slice key = myco_buf_as_slice(&op->key), value = myco_buf_as_slice(&op->value);
         op->where = LOCAL;
-        op->token = op->core->next_token + 1; /* what core_serve_write gives next */
-        rc = core_serve_write(op->core, copy, op->what, myco_buf_as_slice(&op->key),
-            myco_buf_as_slice(&op->value), &op->put, &token);
+        op->token = op->core->next_token + 1; /* what core_give_token gives next */
+        rc = op->what == MYCO_REQUEST_CHANGE
+                 ? core_serve_change(op->core, copy, key, value, &op->put.fence, &token)
+                 : core_serve_write(op->core, copy, op->what, key, value, &op->put, &token);
         if (rc) refused_here(op, rc);
     }
 }
@@ -218,6 +226,13 @@ static void there(struct core_op *op, uint64_t primary)
     myco_map_put(&core->requests, op->request, op);
 }
 
+/* A member is of a version that would not understand it. */
+static bool lacks_feature(const struct core_op *op)
+{
+    return op->what >= MYCO_REQUEST_CHANGE &&
+           !myco_state_feature(op->core->state, MYCO_FEATURE_OPERATIONS);
+}
+
 static void attempt(struct core_op *op)
 {
     struct myco_core *core = op->core;
@@ -227,6 +242,7 @@ static void attempt(struct core_op *op)
         fail(op, MYCO_EINVAL, "no such septum");
         return;
     }
+    if (lacks_feature(op)) return; /* features become active soon after the birth */
     char why[160];
     int rc =
         op->put.fence.name ? core_fence_check(core, &op->put.fence, septum, why, sizeof why) : 0;
@@ -260,6 +276,11 @@ static void late(struct core_op *op)
                     : "no answer from the primary in time: it may have happened");
         else
             fail(op, MYCO_ETIMEDOUT, "no answer from the primary in time");
+        return;
+    }
+    if (septum && lacks_feature(op)) {
+        fail(op, MYCO_EVERSION,
+            "a member is of an older version, which does not know this operation");
         return;
     }
     const struct myco_set *set = septum ? &septum->hyphae[op->hypha].set : NULL;
@@ -423,6 +444,15 @@ void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice ke
         make(core, MYCO_REQUEST_DEL, septum, options ? options->timeout_ms : 0, cb, data);
     if (options) op->put = *options, show_fence(op, &options->fence);
     start_keyed(op, key);
+}
+
+void myco_core_change(struct myco_core *core, uint64_t septum, const struct myco_change *change,
+    unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data)
+{
+    struct core_op *op = make(core, MYCO_REQUEST_CHANGE, septum, timeout_ms, cb, data);
+    if (fence) show_fence(op, fence);
+    core_change_write(change, &op->value);
+    start_keyed(op, change->key);
 }
 
 /* ── counting: every hypha's primary, added up ── */

@@ -12,6 +12,7 @@ void core_token_free(struct core_token *token)
     if (!token) return;
     if (token->fence) myco_buf_free(&token->fence->key);
     myco_free(token->fence);
+    core_reply_free(token->reply);
     myco_free(token);
 }
 

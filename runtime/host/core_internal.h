@@ -39,6 +39,16 @@ struct core_token {
     uint64_t node, request;   /* else: a remote node's request */
     bool sweep;               /* nobody waits */
     struct core_fence *fence; /* owned; NULL: none */
+    struct core_reply *reply; /* owned; NULL: status and version are the whole answer */
+};
+
+/* What a change answers besides its version, computed when it was written. */
+struct core_reply {
+    bool look; /* it wrote nothing: `status` is the answer once the hypha says ECONFLICT */
+    int status;
+    const char *message; /* static */
+    struct myco_buf value;
+    uint64_t count, expires_in_ms;
 };
 
 /* What a fenced operation showed, and what it reads once the fence stands. */
@@ -229,12 +239,16 @@ void core_ops_retry(void *core);
 void core_ops_peer_down(struct myco_core *core, uint64_t node);
 void core_ops_response(struct myco_core *core, uint64_t from, struct myco_slice payload);
 void core_op_answered(struct core_op *op, int status, const char *message, uint64_t version);
+void core_op_replied(struct core_op *op, const struct myco_result *result); /* with a value */
 void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice payload);
 void core_serve_complete(struct myco_core *core, uint64_t token, int status, uint64_t version);
 /* 0: token's completion will follow; else the status now. */
 int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_request what,
     struct myco_slice key, struct myco_slice value, const struct myco_put_options *options,
     const struct core_token *token);
+/* core_change_serve.c: the same for a change (core_change.h), of which `change` is the bytes. */
+int core_serve_change(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
+    struct myco_slice change, const struct myco_fence *fence, const struct core_token *token);
 int core_serve_table(struct myco_core *core, uint64_t septum, uint32_t index,
     struct core_hypha **copy); /* may it be read here now? */
 /* One page: u32 count, u8 more, then items: slice key, slice value, u64 version. */
@@ -261,6 +275,7 @@ bool core_locks_any(const struct myco_core *core); /* held or waited for */
 
 /* core_fence.c */
 void core_token_free(struct core_token *token);
+void core_reply_free(struct core_reply *reply); /* core_change_serve.c */
 /* EINVAL, ENOTSUP, EVERSION: with a message. */
 int core_fence_check(const struct myco_core *core, const struct myco_fence *fence,
     const struct myco_septum_record *septum, char *message, size_t size);

@@ -95,20 +95,29 @@ void core_serve_complete(struct myco_core *core, uint64_t number, int status, ui
     /* "It conflicts" and "it is not there" tell what the table holds: they are reads, and need the
      * lease as much. Nothing happened, so the one who asked may ask the next primary. */
     bool read = status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND || status == MYCO_EFENCED;
-    if (read && !myco_lease_valid(core->lease)) status = MYCO_EUNAVAILABLE;
-    if (core->events.on_trace && !status)
+    struct core_reply *reply = token->reply;
+    const char *why = NULL;
+    if (reply && reply->look && status == MYCO_ECONFLICT)
+        status = reply->status, why = reply->message;
+    if (read && !myco_lease_valid(core->lease)) status = MYCO_EUNAVAILABLE, why = NULL;
+    if (core->events.on_trace && !status && !(reply && reply->look))
         core->events.on_trace("ack", number, version, 0, core->events.data);
     if (status == MYCO_EFENCED) MYCO_METRIC_ADD(core->env->metrics, FENCED, 1);
     char message[160];
     core_fence_why(token->fence, status, version, message, sizeof message);
-    if (token->fence && token->fence->read && !status) {
-        core_fence_stands(core, token);
-    } else if (token->op) {
-        core_op_answered(token->op, status, message, version);
-    } else if (!token->sweep) {
-        struct myco_result result = {.status = status, .message = message, .version = version};
-        respond(core, token->node, token->request, &result);
+    struct myco_result result = {
+        .status = status, .message = why ? why : message, .version = version};
+    if (reply && !status) {
+        result.value = myco_buf_as_slice(&reply->value);
+        result.count = reply->count;
+        result.expires_in_ms = reply->expires_in_ms;
     }
+    if (token->fence && token->fence->read && !status)
+        core_fence_stands(core, token);
+    else if (token->op)
+        core_op_replied(token->op, &result);
+    else if (!token->sweep)
+        respond(core, token->node, token->request, &result);
     core_token_free(token);
 }
 
@@ -224,7 +233,7 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
         options.fence = (struct myco_fence){fence, myco_read_u64(&in)};
         if (!*fence || !options.fence.epoch) in.bad = true;
     }
-    if (!myco_read_done(&in) || what < MYCO_REQUEST_GET || what > MYCO_REQUEST_SCAN) {
+    if (!myco_read_done(&in) || what < MYCO_REQUEST_GET || what > MYCO_REQUEST_CHANGE) {
         MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
         return;
     }
@@ -233,6 +242,9 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
     struct core_token token = {.node = from, .request = request};
     if (rc == 0 && (what == MYCO_REQUEST_PUT || what == MYCO_REQUEST_DEL)) {
         rc = core_serve_write(core, copy, what, key, value, &options, &token);
+        if (rc == 0) return;
+    } else if (rc == 0 && what == MYCO_REQUEST_CHANGE) {
+        rc = core_serve_change(core, copy, key, value, &options.fence, &token);
         if (rc == 0) return;
     } else if (rc == 0 && options.fence.name && what == MYCO_REQUEST_GET) {
         rc = core_fence_read(core, copy, key, &options.fence, &token);

@@ -59,7 +59,9 @@ MYCO_API const char *myco_version(void); /* "0.1.0"; static */
     X(EWRONGCLUSTER, 25, "belongs to another cluster")                                             \
     X(EBUSY, 26, "busy")                                                                           \
     X(ENOTSUP, 27, "not supported")                                                                \
-    X(ENOTCONN, 28, "not connected")
+    X(ENOTCONN, 28, "not connected")                                                               \
+    X(ERANGE, 29, "out of range")                                                                  \
+    X(ECOMPACTED, 30, "compacted: what was asked for is not kept any more")
 
 enum myco_error {
     MYCO_OK = 0,
@@ -116,7 +118,7 @@ struct myco_result {
     struct myco_slice value;
     uint64_t version;
     uint64_t expires_in_ms;
-    uint64_t count; /* count */
+    uint64_t count; /* count; see the changes for what it is there */
 };
 typedef void (*myco_result_cb)(const struct myco_result *result, void *data);
 
@@ -301,6 +303,75 @@ MYCO_API int myco_get_with(struct myco_septum *septum, struct myco_slice key,
 MYCO_API int myco_del(struct myco_septum *septum, struct myco_slice key,
     const struct myco_put_options *options, struct myco_err *err);
 MYCO_API int myco_count(struct myco_septum *septum, uint64_t *count, struct myco_err *err);
+
+/* ── Mycel: changes ── computed at the primary from what is there, in one round trip, each one
+ * record of the log. Not to be repeated blindly after EUNKNOWN: it may have happened. While a
+ * member is of a version before them: EVERSION. */
+
+#define MYCO_TTL_NEVER UINT64_MAX /* as ttl_ms: never expires, whatever the septum's default */
+
+enum myco_change_kind {
+    MYCO_CHANGE_GET = 1, /* value, version, expires_in_ms; ENOTFOUND */
+    MYCO_CHANGE_PUT,
+    MYCO_CHANGE_DEL,    /* ENOTFOUND */
+    MYCO_CHANGE_INCR,   /* adds `delta` to a counter; one that is absent begins at `initial`.
+                           count: the sum, as int64_t. EINVAL: no number; ERANGE: 64 bits are not
+                           enough */
+    MYCO_CHANGE_APPEND, /* `value` to the end; count: the size then. ETOOBIG */
+    MYCO_CHANGE_TOUCH,  /* another lifetime: ttl_ms; gives the value. ENOTFOUND */
+    MYCO_CHANGE_EXPIRE, /* the same without the value */
+    MYCO_CHANGE_SWAP,   /* puts `value`; gives the former one, count 0: there was none */
+    MYCO_CHANGE_TAKE,   /* deletes; gives what was there. ENOTFOUND */
+    MYCO_CHANGE_CHECK,  /* writes nothing: only its conditions */
+};
+#define MYCO_CHANGE_LAST MYCO_CHANGE_CHECK
+
+/* A counter is decimal text, "-7"; a number that Lua put stays in Lua's form. ECONFLICT: a
+ * condition does not hold; the version is that of what is there. All zero but what is wanted. */
+struct myco_change {
+    enum myco_change_kind kind;
+    bool if_absent, if_present, keep_ttl; /* keep_ttl: what is there keeps its time to live */
+    struct myco_slice key, value;
+    uint64_t if_version; /* 0: no condition */
+    uint64_t ttl_ms;     /* 0: the septum's default; INCR and APPEND: what is there keeps its own */
+    int64_t delta, initial;
+    uint64_t reserved[4]; /* zero */
+};
+
+struct myco_change_options {
+    size_t size;             /* sizeof(struct myco_change_options), set by the initialiser */
+    unsigned timeout_ms;     /* 0: the node's default */
+    struct myco_fence fence; /* name NULL: none; copied */
+};
+#define MYCO_CHANGE_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        sizeof(struct myco_change_options), 0,                                                     \
+        {                                                                                          \
+            NULL, 0                                                                                \
+        }                                                                                          \
+    }
+
+/* options NULL: the defaults. Errors returned at once: EINVAL, ETOOBIG, ECLOSED; then the callback
+ * does not run. */
+MYCO_API int myco_change_async(struct myco_septum *septum, const struct myco_change *change,
+    const struct myco_change_options *options, myco_result_cb cb, void *data);
+/* Waits; *result lies with the caller, its value is given: myco_value_release(&result->value).
+ * result may be NULL. */
+struct myco_changed {
+    struct myco_value value; /* with version and expires_in_ms */
+    uint64_t count;
+};
+MYCO_API int myco_change(struct myco_septum *septum, const struct myco_change *change,
+    const struct myco_change_options *options, struct myco_changed *changed, struct myco_err *err);
+
+/* The common ones, with every default; the last two results may be NULL. */
+MYCO_API int myco_incr(struct myco_septum *septum, struct myco_slice key, int64_t delta,
+    int64_t *sum, struct myco_err *err);
+MYCO_API int myco_append(struct myco_septum *septum, struct myco_slice key, struct myco_slice value,
+    size_t *size, struct myco_err *err);
+/* Gets, and lets it live for ttl_ms from now. value is given; NULL: not wanted. */
+MYCO_API int myco_touch(struct myco_septum *septum, struct myco_slice key, uint64_t ttl_ms,
+    struct myco_value *value, struct myco_err *err);
 
 /* One page of a scan by prefix. Order: by hypha, then by key. `cursor` is "" at first; the page's
  * cursor continues it (also after hyphae moved), and is "" at the end. */

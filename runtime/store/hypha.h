@@ -63,6 +63,7 @@ struct myco_write {
     uint64_t if_version; /* 0: no condition */
     bool if_absent;      /* PUT only */
     bool if_expired;     /* DEL by the sweep: only when the entry has expired by the log's time */
+    bool look; /* logs nothing: ends ECONFLICT, once what is there of the key is committed */
     /* The epoch that the writer holds under that name; empty: none. The hypha keeps the highest
      * that it saw of each name, in its log and its states, and refuses lower ones. A NOOP with a
      * fence is how a fenced read begins. */
@@ -157,6 +158,11 @@ bool myco_hypha_idle(const struct myco_hypha *hypha);
  * judged against the latest write, committed or not; what is refused because of one that is not is
  * answered once that is committed. */
 int myco_hypha_write(struct myco_hypha *hypha, const struct myco_write *write, uint64_t token);
+/* Primary: the latest write of a key, committed or not, that lives by the log's time: what a change
+ * is computed from, whose result is then written in the same turn. Lent until the hypha is called
+ * again. An answer that shows it waits for the commit: by that write, or by one with `look`. */
+bool myco_hypha_latest(
+    const struct myco_hypha *hypha, struct myco_slice key, struct myco_table_item *item);
 /* Stops taking writes (EUNAVAILABLE) until the next configure: before a hand-over. */
 void myco_hypha_seal(struct myco_hypha *hypha);
 /* As primary and serving: the table may be read (under the node's lease: the caller checks). */

@@ -173,25 +173,35 @@ struct present {
     struct myco__record *by; /* what says so, if it is pending */
     bool there, expired;
     uint64_t version;
+    struct myco_table_item item; /* when it is there */
 };
 
 static struct present find_present(const struct myco_hypha *hypha, struct myco_slice key)
 {
     struct present present = {.by = index_find(hypha, key)};
-    struct myco_table_item item;
-    uint64_t expires_ms = 0;
     if (present.by != NULL) {
-        present.there = present.by->write.op == MYCO_OP_PUT;
+        const struct myco_write *write = &present.by->write;
+        present.there = write->op == MYCO_OP_PUT;
         present.version = present.by->offset;
-        expires_ms = present.by->write.expires_ms;
-    } else if (myco_table_find(hypha->table, key, &item)) {
+        present.item = (struct myco_table_item){.key = write->key,
+            .value = write->value,
+            .version = present.by->offset,
+            .expires_ms = write->expires_ms};
+    } else if (myco_table_find(hypha->table, key, &present.item)) {
         present.there = true;
-        present.version = item.version;
-        expires_ms = item.expires_ms;
+        present.version = present.item.version;
     }
-    present.expired =
-        present.there && expires_ms != 0 && expires_ms <= myco_hypha_log_time_ms(hypha);
+    uint64_t expires_ms = present.there ? present.item.expires_ms : 0;
+    present.expired = expires_ms != 0 && expires_ms <= myco_hypha_log_time_ms(hypha);
     return present;
+}
+
+bool myco_hypha_latest(
+    const struct myco_hypha *hypha, struct myco_slice key, struct myco_table_item *item)
+{
+    struct present present = find_present(hypha, key);
+    *item = present.item;
+    return present.there && !present.expired;
 }
 
 /* 0: go on. Else what the write is answered with, and *version. */
@@ -199,6 +209,7 @@ static int judge(const struct present *present, const struct myco_write *write, 
 {
     bool alive = present->there && !present->expired;
     *version = alive ? present->version : 0;
+    if (write->look) return MYCO_ECONFLICT;
     if (write->if_expired) {
         if (!present->there) return MYCO_ENOTFOUND;
         return present->expired ? 0 : MYCO_ECONFLICT;

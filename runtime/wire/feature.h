@@ -33,7 +33,8 @@
     X(CAMPAIGN_OPTIONS, 8, 0, "campaign_options", "campaigns with options")                        \
     X(BARRIER_READ, 9, 0, "barrier_read", "linearizable reads of the replicated state")            \
     X(REMOVAL, 10, 1, "removal", "members are removed for ever")                                   \
-    X(ACCEPT_LOSS, 11, 0, "accept_loss", "an operator's word that data is lost")
+    X(ACCEPT_LOSS, 11, 0, "accept_loss", "an operator's word that data is lost")                   \
+    X(OPERATIONS, 12, 1, "operations", "counters, appends, batches and more, at the primary")
 
 enum myco_feature {
 #define X(symbol, bit, built, name, doc) MYCO_FEATURE_##symbol = bit,

@@ -26,7 +26,7 @@ local text <const> = require "mycorrizal.text"
 local M <const> = {}
 
 local FILES <const> = {
-  "cluster", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "ring", "load", "events", "policy",
+  "cluster", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "changes", "ring", "load", "events", "policy",
   "chronicle", "topology",
 }
 

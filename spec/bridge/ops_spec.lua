@@ -1,0 +1,85 @@
+local helper = require "spec.support.helper"
+local task = require "mycorrizal.task"
+
+-- Catches: a binding that loses an argument or mixes up results of changes; counters in Lua's form.
+describe("changes of a key", function()
+  local folder, node, septum
+
+  setup(function()
+    folder = helper.new_folder()
+    node = helper.open_node(folder)
+    septum = assert(node.mycel:septum("ops", { kind = "durable", hyphae = 4, ttl = "1h" }))
+  end)
+
+  teardown(function()
+    node:close()
+    helper.remove(folder)
+  end)
+
+  it("count, as text and as numbers that were put", function()
+    assert.equal(1, (septum:incr("n")))
+    assert.equal(-9, (septum:incr("n", -10)))
+    assert.equal("-9", (septum:get("n")))
+    assert.equal(105, (septum:incr("m", 5, { initial = 100 })))
+    assert(septum:put("lua", 70000))
+    assert.equal(70001, (septum:incr("lua")))
+    assert.equal(70001, (septum:get("lua")))
+  end)
+
+  it("say what a counter can't be", function()
+    assert(septum:put("text", "x"))
+    local sum, message, code = septum:incr("text")
+    assert.is_nil(sum)
+    assert.equal("EINVAL", code)
+    assert.equal("the value is no whole number of 64 bits", message)
+    assert(septum:put("full", tostring(math.maxinteger)))
+    assert.equal("ERANGE", select(3, septum:incr("full")))
+    assert.equal("ENOTFOUND", select(3, septum:incr("nobody", 1, { if_present = true })))
+  end)
+
+  it("append, by many at once", function()
+    local writers = {}
+    for i = 1, 8 do
+      writers[i] = task.spawn(function()
+        for _ = 1, 5 do assert(septum:append("log", "ab")) end
+      end)
+    end
+    for _, writer in ipairs(writers) do writer:join() end
+    assert.equal(("ab"):rep(40), (septum:get("log")))
+    assert.equal(81, (septum:append("log", "!")))
+  end)
+
+  it("give lifetimes", function()
+    assert(septum:put("k", { a = 1 }))
+    local item, version, expires = septum:touch("k", "2h")
+    assert.same({ a = 1 }, item)
+    assert.equal("integer", math.type(version))
+    assert.is_true(expires > 7000000 and expires <= 7200000)
+    assert.is_true(septum:expire("k", false))
+    assert.is_nil(select(3, septum:get("k")))
+    assert(septum:put("k", "x", { keep_ttl = true }))
+    assert.is_nil(select(3, septum:get("k")))
+    assert.is_true(septum:expire("k"))
+    assert.is_true(select(3, septum:get("k")) <= 3600000)
+    assert(septum:put("k", "y", { ttl = false }))
+    assert.is_nil(select(3, septum:get("k")))
+    assert.is_false(septum:expire("nobody", "1s"))
+    assert.is_nil(septum:touch("nobody"))
+  end)
+
+  it("exchange values", function()
+    local former, version = septum:swap("s", { 1 })
+    assert.is_nil(former)
+    assert.equal("integer", math.type(version))
+    assert.same({ 1 }, (septum:swap("s", "two")))
+    assert.equal("ECONFLICT", select(3, septum:take("s", { if_version = version })))
+    assert.equal("two", (septum:take("s")))
+    assert.is_nil(septum:take("s"))
+  end)
+
+  it("refuse an older epoch", function()
+    assert(septum:incr("fenced", 1, { fence = { name = "import", epoch = 7 } }))
+    assert.equal("EFENCED", select(3, septum:incr("fenced", 1, { fence = "import:6" })))
+    assert.equal("1", (septum:get("fenced")))
+  end)
+end)

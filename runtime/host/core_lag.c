@@ -14,6 +14,8 @@
 
 #define LATE_TICKS_MIN 3
 #define TRANSFER_MS    500 /* between two attempts to give the consensus group away */
+#define GROUP_LAST_MS                                                                              \
+    2000 /* it is kept so long while anything else is held: see may_give_group() */
 
 static int by_size(const void *a, const void *b)
 {
@@ -40,6 +42,7 @@ bool core_lag_sample(struct core_lag *lag, uint64_t now_ms, uint64_t lag_ms, uin
     bool was = lag->slow;
     if (late >= LATE_TICKS_MIN && late * 100 > count) lag->slow = true;
     if (lag->slow && now_ms - lag->late_at_ms >= MYCO_LAG_CALM_MS) lag->slow = false;
+    if (lag->slow && !was) lag->slow_at_ms = now_ms;
     return was != lag->slow;
 }
 
@@ -60,9 +63,22 @@ static bool is_well(struct myco_core *core, uint64_t node)
            core_is_up(core, node) && !core_member_slow(core, node);
 }
 
+/* The group goes last. Its leader hands over the rest by words to itself, and renews its own lease
+ * without asking anybody; once another leads, each word takes two turns of a loop that is late, and
+ * the lease may run out before the last primary went. */
+static bool may_give_group(struct myco_core *core, uint64_t now_ms)
+{
+    if (!myco_rlog_is_leader(core->log) || now_ms < core->transfer_at_ms) return false;
+    const struct myco_election_record *own = myco_state_election(core->state, "nodosum");
+    uint32_t duties = core_duties_held(core);
+    if (own && own->holder == core->identity.id && duties > 0) duties--; /* goes with the group */
+    bool holds = core_hyphae_primary_count(core) + duties > 0;
+    return !holds || now_ms - core->lag.slow_at_ms >= GROUP_LAST_MS;
+}
+
 static void give_group_away(struct myco_core *core, uint64_t now_ms)
 {
-    if (!myco_rlog_is_leader(core->log) || now_ms < core->transfer_at_ms) return;
+    if (!may_give_group(core, now_ms)) return;
     struct myco_log_server servers[64];
     size_t count = myco_rlog_servers(core->log, servers, 64);
     core->transfer_at_ms = now_ms + TRANSFER_MS;

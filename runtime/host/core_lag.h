@@ -16,7 +16,7 @@ struct core_lag {
         uint64_t at_ms;
         uint32_t lag_ms;
     } samples[MYCO_LAG_SAMPLES]; /* the latest at (next - 1) % MYCO_LAG_SAMPLES */
-    uint64_t next, late_at_ms;
+    uint64_t next, late_at_ms, slow_at_ms;
     uint32_t p99_ms, max_ms; /* of the window */
     bool slow;
 };

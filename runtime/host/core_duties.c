@@ -292,11 +292,10 @@ void myco_core_resign(struct myco_campaign *campaign)
     myco_free(campaign);
 }
 
-/* Leaving: everything is lost now (core->leaving). Closing: the handles go with the core. */
+/* Closing, also in the middle of a leave: the handles go with the core. */
 void core_duties_close(struct myco_core *core)
 {
     core_duties_lease(core);
-    if (core->leaving && core->left) return;
     struct myco_list *item;
     while ((item = myco_list_pop(&core->given_up)))
         myco_free(MYCO_CONTAINER(item, struct given_up, link));

@@ -169,6 +169,13 @@ static void destroy(struct myco_core *core, struct core_hypha *copy)
     myco_free(copy);
 }
 
+static void discard(struct myco_core *core, struct core_hypha *copy)
+{
+    uint64_t stream = copy->stream;
+    destroy(core, copy);
+    if (core->journal) myco_journal_drop(core->journal, stream);
+}
+
 /* ── copies that are not wanted any more ──
  *
  * A node that lags behind the log may read that it is no member while others, further on, have made
@@ -201,9 +208,7 @@ static void barrier_passed(const struct myco_result *result, void *data)
             again = true;
             continue;
         }
-        uint64_t stream = copy->stream;
-        destroy(core, copy);
-        if (core->journal) myco_journal_drop(core->journal, stream);
+        discard(core, copy);
     }
     if (again) send_barrier(core);
 }
@@ -216,6 +221,20 @@ static void freeze(struct myco_core *core, struct core_hypha *copy, const struct
     send_barrier(core);
 }
 
+/* ── copies that come from the object store ──
+ *
+ * Until LOADED is applied nobody was served from any copy, so one that is not wanted as it is goes
+ * at once, without a barrier: what is loaded later must begin with an empty copy, and one that was
+ * only half loaded when another node finished joins like any other. */
+
+static bool is_void(
+    const struct core_hypha *copy, const struct myco_hypha_record *record, uint64_t self)
+{
+    if (!record->from_store) return copy->loading_epoch != 0;
+    if (record->set.primary != self) return true;
+    return copy->loading_epoch && copy->loading_epoch != record->set.epoch;
+}
+
 void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum, uint32_t index)
 {
     const struct myco_hypha_record *record = &septum->hyphae[index];
@@ -224,16 +243,17 @@ void core_hypha_sync(struct myco_core *core, struct myco_septum_record *septum, 
     uint64_t self = core->identity.id;
     bool holds = myco_set_has(&record->set, self, core->identity.generation) ||
                  myco_set_joining(&record->set, self);
+    if (copy && is_void(copy, record, self)) {
+        discard(core, copy);
+        copy = NULL;
+    }
     if (!holds) {
         if (copy) freeze(core, copy, &record->set);
         return;
     }
     if (copy) copy->frozen = 0;
     if (record->from_store) {
-        if (record->set.primary != self) {
-            if (copy) destroy(core, copy); /* half loaded, and another's task now */
-            return;
-        }
+        if (record->set.primary != self) return; /* another's task */
         if (!copy) copy = make(core, stream);
         core_persist_load(core, copy);
         return;

@@ -80,8 +80,8 @@ static void depart(void *data)
     if (awaited && myco_now_ms(core->env) < core->leave_deadline_ms) return;
     core->leaving = true;
     core->leave_stage = LEAVE_DEPART;
-    core_duties_close(core);
-    core_locks_close(core);
+    core_duties_lease(core); /* told as lost; the handles stay until the core is freed */
+    core_locks_lease(core);
     if (!core->joined || !core->up.count || awaited) {
         if (awaited)
             MYCO_WARN(core->env->log, "hypha", "went without leaving: it is awaited", NULL);

@@ -262,11 +262,10 @@ void myco_core_unlock(struct myco_core_lock *lock)
     free_if_over(lock);
 }
 
-/* Leaving: all are lost now. Closing: the handles go with the core. */
+/* Closing, also in the middle of a leave: the handles go with the core. */
 void core_locks_close(struct myco_core *core)
 {
     core_locks_lease(core);
-    if (core->leaving && core->left) return;
     MYCO_MAP_EACH (struct myco_core_lock, lock, &core->locks) {
         if (lock->stage != ENDED) lock->status = MYCO_ECLOSED;
         if (lock->stage != ENDED)

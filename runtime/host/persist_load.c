@@ -223,7 +223,7 @@ void core_persist_load(struct myco_core *core, struct core_hypha *copy)
         return;
     }
     if (copy->loading_epoch == epoch) return;
-    if (copy->loaded_epoch == epoch) { /* it runs by now, and could not import a second time */
+    if (copy->loaded_epoch) { /* whole, whoever is named since: nobody has written anything */
         say_loaded(copy);
         return;
     }

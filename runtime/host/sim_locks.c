@@ -36,11 +36,13 @@ struct sim_locks {
     struct client clients[SIM_NODES_MAX][CLIENTS];
     struct myco_core_lock *party[SIM_NODES_MAX];
     struct myco_map epochs; /* hash of a fence → the newest epoch */
+    struct myco_list timers;
     uint64_t acquired, given_up, lost, came, passed;
     bool stopped, running;
 };
 
 struct timer {
+    struct myco_list link;
     struct client *client;
     unsigned turn;
 };
@@ -49,11 +51,15 @@ struct sim_locks *sim_locks_new(struct sim_world *world)
 {
     struct sim_locks *locks = myco_alloc(sizeof *locks);
     locks->world = world;
+    myco_list_init(&locks->timers);
     return locks;
 }
 
 void sim_locks_free(struct sim_locks *locks)
 {
+    struct myco_list *item;
+    while ((item = myco_list_pop(&locks->timers))) /* the world ended before their time came */
+        myco_free(MYCO_CONTAINER(item, struct timer, link));
     myco_map_free(&locks->epochs);
     myco_free(locks);
 }
@@ -126,6 +132,7 @@ static void turn(void *data)
     struct timer *timer = data;
     struct client *client = timer->client;
     bool mine = timer->turn == client->turn;
+    myco_list_remove(&timer->link);
     myco_free(timer);
     struct sim_node *node = client->node;
     if (!mine || !node || !node->core || node->world->violation[0]) return;
@@ -152,7 +159,9 @@ static void turn(void *data)
 static void turn_later(struct client *client, uint64_t ms)
 {
     struct timer *timer = myco_alloc(sizeof *timer);
-    *timer = (struct timer){client, ++client->turn};
+    timer->client = client;
+    timer->turn = ++client->turn;
+    myco_list_append(&client->node->world->locks->timers, &timer->link);
     myco_sim_at(client->node->world->sim, ms * MYCO_SIM_MS, turn, timer);
 }
 

@@ -114,7 +114,9 @@ static inline const char *proc_line(struct proc *proc, unsigned within_ms)
         char *end = memchr(proc->buffer, '\n', proc->size);
         if (end) {
             size_t size = (size_t)(end - proc->buffer);
-            snprintf(proc->line, sizeof proc->line, "%.*s", (int)size, proc->buffer);
+            size_t kept = size < sizeof proc->line ? size : sizeof proc->line - 1;
+            memcpy(proc->line, proc->buffer, kept);
+            proc->line[kept] = 0;
             proc->size -= size + 1;
             memmove(proc->buffer, end + 1, proc->size);
             return proc->line;

@@ -1,6 +1,7 @@
 -- Cytoplasm, events: publish, subscribe, request.
 
 local core <const> = require "mycorrizal.core"
+local fence <const> = require "mycorrizal.fence"
 local task <const> = require "mycorrizal.task"
 local text <const> = require "mycorrizal.text"
 local value <const> = require "mycorrizal.value"
@@ -17,6 +18,7 @@ Cytoplasm.__tostring = function() return "cytoplasm" end
 ---@field data any
 ---@field reply string? where an answer is waited for
 ---@field publisher integer node id
+---@field fence myco.fence? that the publisher showed
 local Message <const> = {}
 Message.__index = Message
 
@@ -112,17 +114,20 @@ Subscription.__close = Subscription.unsubscribe
 
 -- ── Publishing ──
 
---- At most once, to all who subscribe now. EFULL: a subscriber's node can't take more.
+--- At most once, to all who subscribe now. EFULL: a subscriber's node can't take more. With a fence (a
+--- duty, a lock, { name =, epoch = } or "NAME:EPOCH") EFENCED once a newer epoch is known here; nodes
+--- that know one drop the message.
 ---@param subject string
 ---@param item any
----@param options { reply: string? }?
+---@param options { reply: string?, fence: any }?
 ---@return true?
 ---@return string? message
 ---@return string? code
 function Cytoplasm:publish(subject, item, options)
   local bytes, message, code = value.encode(item)
   if not bytes then return nil, message, code end
-  return core.publish(self.node.handle, subject, bytes, options and options.reply)
+  local name, epoch = fence.of(options)
+  return core.publish(self.node.handle, subject, bytes, options and options.reply, name, epoch)
 end
 
 --- The first answer. ENORESPONDERS when nobody subscribes.

@@ -7,6 +7,20 @@ local M <const> = {}
 ---@field name string of an election, "lock/NAME" of a lock, or a name of your own
 ---@field epoch integer rises with every new holder
 
+--- The fence that "NAME:EPOCH" says, as people type it.
+---@param word string
+---@return { name: string, epoch: integer }?
+---@return string? message
+---@return string? code
+function M.parse(word)
+  local name, epoch = word:match("^(.+):(%d+)$")
+  epoch = math.tointeger(tonumber(epoch))
+  if not name or not epoch or epoch == 0 then
+    return nil, ("fence: '%s' is not NAME:EPOCH, with an epoch above 0"):format(word), "EINVAL"
+  end
+  return { name = name, epoch = epoch }
+end
+
 --- Name and epoch of options.fence: a duty, an election, a lock, { name =, epoch = }, or "NAME:EPOCH".
 ---@param options table?
 ---@return string? name
@@ -15,9 +29,9 @@ function M.of(options)
   local fence = options and options.fence
   if fence == nil then return nil end
   if type(fence) == "string" then
-    local name, epoch = fence:match("^(.+):(%d+)$")
-    if not math.tointeger(epoch) then error(("fence: '%s' is not NAME:EPOCH"):format(fence), 3) end
-    return name, math.tointeger(epoch)
+    local parsed, message = M.parse(fence)
+    if not parsed then error(message, 3) end
+    fence = parsed
   end
   if type(fence.duty) == "table" then fence = fence.duty end
   local name, epoch = fence.fence or fence.name, fence.epoch

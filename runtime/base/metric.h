@@ -53,6 +53,8 @@
     X(JOURNAL_SYNCS, "mycorrizal_journal_syncs_total", COUNTER, "group commits of the journal")    \
     X(PUBLISHED, "mycorrizal_published_total", COUNTER, "messages published here")                 \
     X(DELIVERED, "mycorrizal_delivered_total", COUNTER, "messages delivered to subscribers here")  \
+    X(MESSAGES_FENCED, "mycorrizal_messages_fenced_total", COUNTER,                                \
+        "messages dropped here because a newer epoch of their fence was known")                    \
     X(FENCED, "mycorrizal_fenced_total", COUNTER,                                                  \
         "operations and messages refused because a newer epoch was known")                         \
     X(LOCKS_LOST, "mycorrizal_locks_lost_total", COUNTER,                                          \

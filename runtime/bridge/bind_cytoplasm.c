@@ -15,6 +15,14 @@ static int push_message(lua_State *L, const void *payload)
     }
     lua_pushinteger(L, (lua_Integer)msg->publisher);
     lua_setfield(L, -2, "publisher");
+    if (msg->fence.name) {
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, msg->fence.name);
+        lua_setfield(L, -2, "name");
+        lua_pushinteger(L, (lua_Integer)msg->fence.epoch);
+        lua_setfield(L, -2, "epoch");
+        lua_setfield(L, -2, "fence");
+    }
     return 1;
 }
 
@@ -44,13 +52,16 @@ static int cytoplasm_subscribe(lua_State *L)
     return 1;
 }
 
-/* publish(node, subject, data, reply or nil) */
+/* publish(node, subject, data, reply or nil, fence or nil, epoch) */
 static int cytoplasm_publish(lua_State *L)
 {
     struct myco_err err = {0};
     struct myco *node = myco__check_node(L, 1);
-    const char *subject = luaL_checkstring(L, 2), *reply = luaL_optstring(L, 4, NULL);
-    if (myco_publish(node, subject, myco__check_slice(L, 3), reply, &err))
+    const char *subject = luaL_checkstring(L, 2);
+    struct myco_publish_options options = {.size = sizeof options,
+        .reply = luaL_optstring(L, 4, NULL),
+        .fence = myco__check_fence(L, 5)};
+    if (myco_publish_with(node, subject, myco__check_slice(L, 3), &options, &err))
         return myco__push_err(L, &err);
     lua_pushboolean(L, 1);
     return 1;

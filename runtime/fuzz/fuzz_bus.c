@@ -53,7 +53,8 @@ static int on_send(uint64_t node, uint8_t type, struct myco_buf *payload, void *
 {
     struct world *world = data;
     assert(node == 2 || node == 3);
-    assert(type == MYCO_MESSAGE_INTEREST || type == MYCO_MESSAGE_PUBLISH);
+    assert(type == MYCO_MESSAGE_INTEREST || type == MYCO_MESSAGE_PUBLISH ||
+           type == MYCO_MESSAGE_PUBLISH_FENCED);
     myco_buf_free(payload);
     world->random++;
     return world->random % 7 == 0 ? MYCO_EFULL : world->random % 11 == 0 ? MYCO_ENOTCONN : 0;
@@ -130,24 +131,27 @@ static uint8_t message(struct myco_buf *buf, unsigned index)
         myco_buf_u8(buf, 2);
         myco_buf_u64(buf, 6);
     } else {
+        if (index == 5) text(buf, "boss"), myco_buf_u64(buf, 7);
         myco_buf_u8(buf, index == 3);
         myco_buf_u16(buf, 1);
         text(buf, "q"), text(buf, "a.b"), text(buf, index == 3 ? "_inbox.1" : "");
         myco_buf_bytes(buf, "data", 4);
     }
-    return index < 3 ? MYCO_MESSAGE_INTEREST : MYCO_MESSAGE_PUBLISH;
+    return index < 3    ? MYCO_MESSAGE_INTEREST
+           : index == 5 ? MYCO_MESSAGE_PUBLISH_FENCED
+                        : MYCO_MESSAGE_PUBLISH;
 }
 
 size_t myco_fuzz_sample(unsigned index, uint8_t *bytes, size_t size_max)
 {
-    if (index > 5) return 0;
+    if (index > 6) return 0;
     struct myco_buf all = {0};
-    for (unsigned i = 0; i < 10;
+    for (unsigned i = 0; i < 12;
          i++) { /* one message each; the last sample has all, from two peers */
-        if (index != 5 && i != index) continue;
+        if (index != 6 && i != index) continue;
         struct myco_buf one = {0};
-        uint8_t type = message(&one, i % 5);
-        myco_buf_u8(&all, i / 5);
+        uint8_t type = message(&one, i % 6);
+        myco_buf_u8(&all, i / 6);
         myco_buf_u8(&all, type);
         myco_buf_u16(&all, (uint16_t)one.size);
         myco_buf_bytes(&all, one.data, one.size);

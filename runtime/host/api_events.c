@@ -125,24 +125,43 @@ void myco_unsubscribe(struct myco_sub *sub, void (*done)(void *data), void *data
 struct publish {
     const char *subject, *reply;
     struct myco_slice data;
+    struct myco_fence fence;
     struct myco_err err;
 };
 
 static int do_publish(struct myco *node, void *arg)
 {
     struct publish *ask = arg;
-    return myco_bus_publish(myco_core_bus(node->core), myco_str(ask->subject), ask->data,
-        myco_str(ask->reply), NULL, &ask->err);
+    return myco_core_publish(node->core, myco_str(ask->subject), ask->data, myco_str(ask->reply),
+        &ask->fence, &ask->err);
+}
+
+static int publish(struct myco *node, struct publish *ask, struct myco_err *err)
+{
+    int rc = node_call(node, do_publish, ask);
+    if (rc == 0) return 0;
+    return ask->err.code ? myco_err(err, rc, "%s", ask->err.message)
+                         : myco_err(err, rc, "publish %s: %s", ask->subject, myco_strerror(rc));
 }
 
 int myco_publish(struct myco *node, const char *subject, struct myco_slice data, const char *reply,
     struct myco_err *err)
 {
     struct publish ask = {.subject = subject, .reply = reply ? reply : "", .data = data};
-    int rc = node_call(node, do_publish, &ask);
-    if (rc == 0) return 0;
-    return ask.err.code ? myco_err(err, rc, "%s", ask.err.message)
-                        : myco_err(err, rc, "publish %s: %s", subject, myco_strerror(rc));
+    return publish(node, &ask, err);
+}
+
+/* What a newer caller asks for beyond what is known here is not passed over in silence. */
+int myco_publish_with(struct myco *node, const char *subject, struct myco_slice data,
+    const struct myco_publish_options *options, struct myco_err *err)
+{
+    struct publish ask = {.subject = subject, .reply = "", .data = data};
+    if (options && options->size != sizeof *options)
+        return myco_err(err, MYCO_EINVAL, "publish %s: options of %zu bytes, known are %zu",
+            subject, options->size, sizeof *options);
+    if (options && options->reply) ask.reply = options->reply;
+    if (options) ask.fence = options->fence;
+    return publish(node, &ask, err);
 }
 
 /* ── elections ── */

@@ -84,6 +84,17 @@ static void send_command(uint64_t to, uint8_t type, struct myco_buf *payload, vo
     core_send(data, to, type, payload);
 }
 
+static bool bus_knows(uint64_t node, uint8_t type, void *data)
+{
+    bool fenced = type == MYCO_MESSAGE_PUBLISH_FENCED;
+    return !fenced || core_peer_has(data, node, MYCO_FEATURE_TOPIC_FENCES);
+}
+
+static uint64_t bus_fence_newer(const struct myco_fence *fence, void *data)
+{
+    return core_fence_newer(data, fence);
+}
+
 static int send_bus(uint64_t node, uint8_t type, struct myco_buf *payload, void *data)
 {
     struct myco_core *core = data;
@@ -241,7 +252,8 @@ static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, v
     case MYCO_MESSAGE_REQUEST: core_serve_request(core, peer, payload); return;
     case MYCO_MESSAGE_RESPONSE: core_ops_response(core, peer, payload); return;
     case MYCO_MESSAGE_INTEREST:
-    case MYCO_MESSAGE_PUBLISH: myco_bus_receive(core->bus, peer, type, payload); return;
+    case MYCO_MESSAGE_PUBLISH:
+    case MYCO_MESSAGE_PUBLISH_FENCED: myco_bus_receive(core->bus, peer, type, payload); return;
     case MYCO_MESSAGE_GOSSIP: myco_swim_receive_mesh(core->swim, peer, payload); return;
     case MYCO_MESSAGE_PERSIST: core_persist_receive(core, peer, payload); return;
     default: MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
@@ -439,7 +451,8 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     core->lease = myco_lease_new(core->env, identity->id,
         &(struct myco_lease_events){send_lease, lease_lost, lease_gained, core});
     core->bus = myco_bus_new(core->env, identity->id,
-        &(struct myco_bus_events){send_bus, core, core_topology_send_many});
+        &(struct myco_bus_events){
+            send_bus, core, core_topology_send_many, bus_knows, bus_fence_newer});
     struct myco_transport_events transport = {.on_up = on_up,
         .on_down = on_down,
         .on_message = on_message,

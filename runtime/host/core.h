@@ -120,6 +120,9 @@ void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice p
 /* ── Cytoplasm ── */
 
 struct myco_bus *myco_core_bus(struct myco_core *core);
+/* fence (name NULL: none): EFENCED, EVERSION, EINVAL as myco_publish_with(). */
+int myco_core_publish(struct myco_core *core, struct myco_slice subject, struct myco_slice data,
+    struct myco_slice reply, const struct myco_fence *fence, struct myco_err *err);
 void myco_core_request(struct myco_core *core, struct myco_slice subject, struct myco_slice data,
     unsigned timeout_ms, myco_result_cb cb, void *cb_data);
 

@@ -1,9 +1,11 @@
 /* Fences where a primary serves: operations that show an epoch, judged by what the cluster agreed
- * on, then by what the hypha was shown before (store/hypha_fence.c). */
+ * on, then by what the hypha was shown before (store/hypha_fence.c). Messages that show one are
+ * judged by the bus (stream/fences.c), which asks here what was agreed on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/text.h"
 #include "host/core_internal.h"
 
@@ -66,6 +68,17 @@ uint64_t core_fence_newer(const struct myco_core *core, const struct myco_fence 
     }
     const struct myco_election_record *election = myco_state_election(state, fence->name);
     return election && election->epoch > fence->epoch ? election->epoch : 0;
+}
+
+int myco_core_publish(struct myco_core *core, struct myco_slice subject, struct myco_slice data,
+    struct myco_slice reply, const struct myco_fence *fence, struct myco_err *err)
+{
+    if (fence->name && !myco_state_feature(core->state, MYCO_FEATURE_TOPIC_FENCES))
+        return myco_err(err, MYCO_EVERSION,
+            "no fences of messages yet: a member is of an older version that would not check them");
+    int rc = myco_bus_publish_fenced(core->bus, subject, data, reply, fence, NULL, err);
+    if (rc == MYCO_EFENCED) MYCO_METRIC_ADD(core->env->metrics, FENCED, 1);
+    return rc;
 }
 
 struct core_fence *core_fence_new(const struct core_hypha *copy, const struct myco_fence *fence)

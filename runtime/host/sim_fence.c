@@ -1,9 +1,11 @@
 /* Those who lead and write: on each node a candidate of one election that, when it is told that it
  * leads, writes with its epoch after a pause of any length, also when it has lost it meanwhile, as
- * a program would that was stopped between looking and writing. Some only read.
+ * a program would that was stopped between looking and writing. Some only read,
+ * some publish.
  *
  * Of what a key accepted, in the order of versions, the epochs never fall; and once an operation
- * with an epoch was answered, none that begins later with a lower one is accepted. */
+ * with an epoch was answered, none that begins later with a lower one is accepted. Of what a node
+ * hears while it runs, the epochs never fall either. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,8 @@
 struct writer {
     struct sim_node *node;
     struct myco_campaign *campaign;
+    struct myco_bus_sub *sub;
+    uint64_t heard; /* the highest epoch, in this life */
     uint64_t epoch; /* the last that it held, true or not any more; 0: none */
     bool writing;
 };
@@ -35,6 +39,7 @@ struct sim_fence {
     size_t count, capacity;
     uint64_t known[KEYS]; /* the highest epoch that was answered */
     uint64_t septum, refused, under_way;
+    uint64_t said, unsaid, heard; /* messages: published, refused as older, heard */
     bool stopped, creating, running;
 };
 
@@ -42,7 +47,7 @@ struct asked {
     struct sim_fence *fence;
     unsigned key, host, starts;
     uint64_t epoch, floor;
-    bool write;
+    bool write, say;
 };
 
 struct sim_fence *sim_fence_new(struct sim_world *world)
@@ -87,6 +92,32 @@ static void answered(const struct myco_result *result, void *data)
     myco_free(asked);
 }
 
+/* ── messages ── */
+
+static void hear(const struct myco_msg *msg, void *data)
+{
+    struct writer *writer = data;
+    struct sim_world *world = writer->node->world;
+    if (!msg->fence.name || strcmp(msg->fence.name, NAME) != 0)
+        sim_violated(world, "n%u heard a message without its fence", writer->node->host + 1);
+    if (msg->fence.epoch < writer->heard)
+        sim_violated(world, "n%u heard epoch %llx after %llx", writer->node->host + 1,
+            (unsigned long long)msg->fence.epoch, (unsigned long long)writer->heard);
+    writer->heard = msg->fence.epoch;
+    world->fence->heard++;
+}
+
+static void say(struct sim_fence *fence, struct myco_core *core, uint64_t epoch)
+{
+    struct myco_fence shown = {NAME, epoch};
+    int rc = myco_core_publish(
+        core, myco_str("fenced.said"), myco_bytes(NULL, 0), myco_bytes(NULL, 0), &shown, NULL);
+    fence->said += rc == 0;
+    fence->unsaid += rc == MYCO_EFENCED;
+}
+
+/* ── writes and reads ── */
+
 static void use(void *data)
 {
     struct asked *asked = data;
@@ -94,6 +125,12 @@ static void use(void *data)
     struct sim_node *node = &fence->world->nodes[asked->host];
     char key[16];
     if (!node->core || node->starts != asked->starts || fence->stopped) {
+        fence->under_way--;
+        myco_free(asked);
+        return;
+    }
+    if (asked->say) {
+        say(fence, node->core, asked->epoch);
         fence->under_way--;
         myco_free(asked);
         return;
@@ -119,7 +156,8 @@ static void pause_and_use(struct sim_fence *fence, const struct writer *writer)
         .host = writer->node->host,
         .starts = writer->node->starts,
         .epoch = writer->epoch,
-        .write = myco_sim_random_below(random, 4) > 0};
+        .write = myco_sim_random_below(random, 4) > 0,
+        .say = myco_sim_random_below(random, 3) == 0};
     bool long_pause = myco_sim_random_below(random, 3) == 0;
     uint64_t pause_ms = myco_sim_random_below(random, long_pause ? PAUSE_MS : 20);
     fence->under_way++;
@@ -170,9 +208,11 @@ void sim_fence_node_up(struct sim_node *node)
     struct writer *writer = &node->world->fence->writers[node->host];
     *writer = (struct writer){.node = node};
     writer->campaign = myco_core_campaign(node->core, NAME, on_duty, writer);
+    myco_bus_subscribe(myco_core_bus(node->core), myco_str("fenced.*"), myco_bytes(NULL, 0), hear,
+        writer, &writer->sub, NULL);
 }
 
-/* The handle goes with the core; the epoch with the program. */
+/* The handles go with the core; the epoch with the program. */
 void sim_fence_node_down(struct sim_node *node)
 {
     node->world->fence->writers[node->host] = (struct writer){0};
@@ -221,4 +261,7 @@ void sim_fence_report(struct sim_world *world, FILE *file)
 {
     fprintf(file, "  %zu writes with an epoch accepted, %llu refused as older\n",
         world->fence->count, (unsigned long long)world->fence->refused);
+    fprintf(file, "  %llu messages with an epoch, %llu refused as older, %llu heard\n",
+        (unsigned long long)world->fence->said, (unsigned long long)world->fence->unsaid,
+        (unsigned long long)world->fence->heard);
 }

@@ -258,8 +258,11 @@ MYCO_API int myco_septum_async(struct myco *node, const char *name, const char *
  * as its data, and refuses lower ones with EFENCED; the name of an election or a lock is also
  * judged by what the cluster has agreed on. So a holder that was replaced, and does not know it
  * yet, can do no harm. A hypha keeps 1,024 names (ETOOBIG). A septum of kind cache may forget with
- * its primary: it takes no fences (ENOTSUP). While a member is of a version
- * before fences: EVERSION. */
+ * its primary: it takes no fences (ENOTSUP). Messages take them, too: see
+ * myco_publish_with(). The object store needs none shown: the chain of manifests has one writer,
+ * whose epoch as leader of `mycel` is in the name of every object that it writes; a newer one seals
+ * the chain, and an older one that wakes up finds the seal where its next manifest should go
+ * (EFENCED). While a member is of a version before fences: EVERSION. */
 #define MYCO_FENCE_NAME_SIZE_MAX 79
 struct myco_fence {
     const char *name; /* NULL: none */
@@ -399,6 +402,7 @@ struct myco_msg {
     struct myco_slice subject, data;
     struct myco_slice reply; /* subject to answer to; empty: no answer wanted */
     uint64_t publisher;      /* node id */
+    struct myco_fence fence; /* that the publisher showed; name NULL: none */
 };
 /* msg is lent until it returns. */
 typedef void (*myco_msg_cb)(const struct myco_msg *msg, void *data);
@@ -422,6 +426,21 @@ MYCO_API void myco_unsubscribe(struct myco_sub *sub, void (*done)(void *data), v
  * node). */
 MYCO_API int myco_publish(struct myco *node, const char *subject, struct myco_slice data,
     const char *reply, struct myco_err *err);
+
+struct myco_publish_options {
+    size_t size;             /* sizeof(struct myco_publish_options) */
+    const char *reply;       /* subject to answer to; NULL: no answer wanted */
+    struct myco_fence fence; /* name NULL: none */
+};
+/* The same with options (NULL: none). With a fence: EFENCED when this node knows a newer epoch of
+ * its name, agreed on by the cluster (an election, a lock) or seen with a message before; nothing
+ * is sent then. A receiving node that knows a newer one drops the message
+ * (mycorrizal_messages_fenced_total): so whoever heard a new leader hears nothing of the old one.
+ * A node remembers the epochs of the 4,096 names that it saw last; of an older name that is neither
+ * an election nor a lock it may let an older epoch pass. EVERSION: a member is of a version before
+ * fences of messages. EINVAL: no name, one of more than 79 bytes, or epoch 0. */
+MYCO_API int myco_publish_with(struct myco *node, const char *subject, struct myco_slice data,
+    const struct myco_publish_options *options, struct myco_err *err);
 /* The callback gets the first answer; ENORESPONDERS at once when nobody subscribes, else
  * ETIMEDOUT. */
 MYCO_API int myco_request_async(struct myco *node, const char *subject, struct myco_slice request,

@@ -34,6 +34,7 @@ struct myco_bus *myco_bus_new(
     myco_list_init(&bus->subs);
     myco_list_init(&bus->queue);
     myco__peers_init(bus);
+    myco__bus_fences_init(bus);
     return bus;
 }
 
@@ -45,6 +46,7 @@ void myco_bus_free(struct myco_bus *bus)
         myco__sub_unref(MYCO_CONTAINER(link, struct myco_bus_sub, link));
     }
     myco__peers_free(bus);
+    myco__bus_fences_free(bus);
     myco_trie_free(bus->local);
     myco_trie_free(bus->remote);
     myco_map_free(&bus->groups);
@@ -110,7 +112,8 @@ void myco_bus_receive(struct myco_bus *bus, uint64_t from, uint8_t type, struct 
     MYCO_ASSERT(!bus->sending);
     switch (type) {
     case MYCO_MESSAGE_INTEREST: myco__interest_receive(bus, from, payload); break;
-    case MYCO_MESSAGE_PUBLISH: myco__publish_receive(bus, from, payload); break;
+    case MYCO_MESSAGE_PUBLISH:
+    case MYCO_MESSAGE_PUBLISH_FENCED: myco__publish_receive(bus, from, type, payload); break;
     default: MYCO_METRIC_ADD(bus->env->metrics, FRAMES_REFUSED, 1);
     }
 }

@@ -15,14 +15,18 @@ struct myco_bus;
 struct myco_bus_sub;
 
 struct myco_bus_events {
-    /* MYCO_MESSAGE_INTEREST or MYCO_MESSAGE_PUBLISH to a node; takes the payload; the transport's
-     * results. */
+    /* MYCO_MESSAGE_INTEREST, _PUBLISH or _PUBLISH_FENCED to a node; takes the payload; the
+     * transport's results. */
     int (*send)(uint64_t node, uint8_t type, struct myco_buf *payload, void *data);
     void *data;
-    /* The same PUBLISH to several nodes; takes the payload; results[i]: as send() for nodes[i].
-     * NULL: each gets one by send(). */
+    /* The same PUBLISH or PUBLISH_FENCED to several nodes; takes the payload; results[i]: as send()
+     * for nodes[i]. NULL: each gets one by send(). */
     void (*send_many)(const uint64_t *nodes, size_t count, uint8_t type, struct myco_buf *payload,
         int *results, void *data);
+    /* Whether this node knows messages of that type. NULL: all do. */
+    bool (*knows)(uint64_t node, uint8_t type, void *data);
+    /* An epoch that the owner knows and that ends the fence's; 0: none. NULL: it knows none. */
+    uint64_t (*fence_newer)(const struct myco_fence *fence, void *data);
 };
 
 struct myco_bus *myco_bus_new(
@@ -37,6 +41,11 @@ void myco_bus_unsubscribe(struct myco_bus *bus, struct myco_bus_sub *sub);
  * got it). */
 int myco_bus_publish(struct myco_bus *bus, struct myco_slice subject, struct myco_slice data,
     struct myco_slice reply, size_t *receivers, struct myco_err *err);
+/* The same with a fence (name NULL: none): EFENCED when a newer epoch of its name is known here;
+ * receivers that know one drop the message. EINVAL: it is none. */
+int myco_bus_publish_fenced(struct myco_bus *bus, struct myco_slice subject, struct myco_slice data,
+    struct myco_slice reply, const struct myco_fence *fence, size_t *receivers,
+    struct myco_err *err);
 void myco_bus_receive(struct myco_bus *bus, uint64_t from, uint8_t type, struct myco_slice payload);
 void myco_bus_peer_up(struct myco_bus *bus, uint64_t node);
 void myco_bus_peer_down(struct myco_bus *bus, uint64_t node); /* forgets its interest */

@@ -1,4 +1,4 @@
-/* The bytes of the bus's two messages. Little-endian, no padding; a text is its size (u8), then
+/* The bytes of the bus's three messages. Little-endian, no padding; a text is its size (u8), then
  * bytes.
  *
  *   PUBLISH (lane data)
@@ -9,6 +9,13 @@
  *   flags: 1 plain: every matching subscription without a queue gets it. The groups are those whose
  *   one receiver is to be found at this node; a node that is only sent a message for its groups has
  *   no plain flag. The publisher is the node at the other end of the connection.
+ *
+ *   PUBLISH_FENCED (lane data, only to those with the feature topic_fences)
+ *   +---------------+---------+--------------------------------------------------------------+
+ *   | name          | epoch   | a PUBLISH, to the end                                        |
+ *   | text          | u64     |                                                              |
+ *   +---------------+---------+--------------------------------------------------------------+
+ *   name: 1 to 79 bytes without a zero among them; epoch: not 0.
  *
  *   INTEREST (lane control)
  *   +---------+--------------+----------------------------------------------------------------+
@@ -57,6 +64,27 @@ bool myco__publication_decode(struct myco_slice payload, struct myco__publicatio
     publication->data = myco_read_bytes(&reader, myco_read_left(&reader));
     return !reader.bad && flags <= MYCO__PUBLISH_PLAIN && subject_ok(publication->subject, false) &&
            (publication->reply.size == 0 || subject_ok(publication->reply, false));
+}
+
+void myco__fence_write(struct myco_buf *buf, const struct myco_fence *fence)
+{
+    myco__write_short(buf, myco_str(fence->name));
+    myco_buf_u64(buf, fence->epoch);
+}
+
+bool myco__fence_decode(struct myco_slice *payload, char *name, struct myco_fence *fence)
+{
+    struct myco_reader reader = myco_reader(payload->data, payload->size);
+    struct myco_slice text = myco__read_short(&reader);
+    uint64_t epoch = myco_read_u64(&reader);
+    *payload = myco_read_bytes(&reader, myco_read_left(&reader));
+    if (reader.bad || !epoch || !text.size || text.size > MYCO_FENCE_NAME_SIZE_MAX ||
+        memchr(text.data, 0, text.size))
+        return false;
+    memcpy(name, text.data, text.size);
+    name[text.size] = 0;
+    *fence = (struct myco_fence){name, epoch};
+    return true;
 }
 
 void myco__interest_begin(struct myco_buf *buf, uint8_t flags, uint64_t serial)

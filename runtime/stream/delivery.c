@@ -87,8 +87,12 @@ static void on_turn(void *data)
     for (unsigned i = 0; i < TURN_MAX && !myco_list_empty(&bus->queue); i++) {
         struct myco_list *link = myco_list_pop(&bus->queue);
         struct delivery *delivery = MYCO_CONTAINER(link, struct delivery, link);
+        bool passes = myco__fence_passes(bus, &delivery->msg.fence);
         for (size_t j = 0; j < delivery->sub_count; j++) {
-            call(bus, delivery->subs[j], &delivery->msg);
+            if (passes)
+                call(bus, delivery->subs[j], &delivery->msg);
+            else
+                myco__sub_unref(delivery->subs[j]);
         }
         delivery_drop(bus, delivery);
         if (link == last) break;
@@ -111,7 +115,8 @@ int myco__deliver_later(struct myco_bus *bus, const struct myco_msg *msg)
 {
     size_t count = bus->chosen.count;
     if (count == 0) return 0;
-    size_t bytes = msg->subject.size + msg->reply.size + msg->data.size;
+    size_t fence = msg->fence.name ? strlen(msg->fence.name) + 1 : 0;
+    size_t bytes = msg->subject.size + msg->reply.size + msg->data.size + fence;
     size_t size = sizeof(struct delivery) + count * sizeof(struct myco_bus_sub *) + bytes;
     if (bus->queue_bytes + size > MYCO__QUEUE_BYTES_MAX) return MYCO_EFULL;
     struct delivery *delivery = myco_try_alloc(size);
@@ -123,6 +128,8 @@ int myco__deliver_later(struct myco_bus *bus, const struct myco_msg *msg)
     delivery->msg.reply = place(&at, msg->reply);
     delivery->msg.data = place(&at, msg->data);
     delivery->msg.publisher = msg->publisher;
+    delivery->msg.fence = msg->fence;
+    if (fence) delivery->msg.fence.name = place(&at, myco_bytes(msg->fence.name, fence)).data;
     for (size_t i = 0; i < count; i++) {
         delivery->subs[i] = bus->chosen.items[i];
         delivery->subs[i]->refs++;

@@ -100,6 +100,7 @@ static void encode(const struct myco_bus *bus, const struct myco__peer *peer,
     const struct myco_msg *msg, struct myco_buf *payload)
 {
     myco_buf_reserve(payload, msg->data.size + msg->subject.size + msg->reply.size + 8);
+    if (msg->fence.name) myco__fence_write(payload, &msg->fence);
     myco_buf_u8(payload, peer->plain ? MYCO__PUBLISH_PLAIN : 0);
     myco_buf_u16(payload, peer->assigned_count);
     for (size_t at = peer->assigned; at; at = bus->assigned.items[at - 1].next) {
@@ -110,16 +111,29 @@ static void encode(const struct myco_bus *bus, const struct myco__peer *peer,
     myco_buf_bytes(payload, msg->data.data, msg->data.size);
 }
 
+static uint8_t type_of(const struct myco_msg *msg)
+{
+    return msg->fence.name ? MYCO_MESSAGE_PUBLISH_FENCED : MYCO_MESSAGE_PUBLISH;
+}
+
+static bool knows(
+    const struct myco_bus *bus, const struct myco__peer *peer, const struct myco_msg *msg)
+{
+    return !msg->fence.name || !bus->events.knows ||
+           bus->events.knows(peer->id, MYCO_MESSAGE_PUBLISH_FENCED, bus->events.data);
+}
+
 static int send_to(struct myco_bus *bus, struct myco__peer *peer, const struct myco_msg *msg)
 {
     struct myco_buf payload = {0};
+    if (!knows(bus, peer, msg)) return MYCO_ENOTCONN;
     encode(bus, peer, msg, &payload);
     if (payload.failed) {
         myco_buf_free(&payload);
         return MYCO_ENOMEM;
     }
     bus->sending = true;
-    int rc = bus->events.send(peer->id, MYCO_MESSAGE_PUBLISH, &payload, bus->events.data);
+    int rc = bus->events.send(peer->id, type_of(msg), &payload, bus->events.data);
     bus->sending = false;
     return rc;
 }
@@ -166,7 +180,7 @@ static int send_alike(struct myco_bus *bus, const struct myco_msg *msg, size_t *
     bus->alike.count = bus->alike_ids.count = bus->alike_results.count = 0;
     for (size_t i = 0; i < bus->targets.count; i++) {
         struct myco__peer *peer = bus->targets.items[i];
-        if (peer->assigned_count) continue;
+        if (peer->assigned_count || !knows(bus, peer, msg)) continue;
         MYCO__ARRAY_ADD(&bus->alike, peer);
         MYCO__ARRAY_ADD(&bus->alike_ids, peer->id);
         MYCO__ARRAY_ADD(&bus->alike_results, MYCO_ENOMEM);
@@ -175,8 +189,8 @@ static int send_alike(struct myco_bus *bus, const struct myco_msg *msg, size_t *
     encode(bus, bus->alike.items[0], msg, &payload);
     bus->sending = true;
     if (!payload.failed)
-        bus->events.send_many(bus->alike_ids.items, bus->alike.count, MYCO_MESSAGE_PUBLISH,
-            &payload, bus->alike_results.items, bus->events.data);
+        bus->events.send_many(bus->alike_ids.items, bus->alike.count, type_of(msg), &payload,
+            bus->alike_results.items, bus->events.data);
     bus->sending = false;
     myco_buf_free(&payload);
     for (size_t i = 0; i < bus->alike.count; i++) {
@@ -227,10 +241,19 @@ static int check(const struct myco_msg *msg, struct myco_err *err)
 int myco_bus_publish(struct myco_bus *bus, struct myco_slice subject, struct myco_slice data,
     struct myco_slice reply, size_t *receivers, struct myco_err *err)
 {
+    static const struct myco_fence none = {NULL, 0};
+    return myco_bus_publish_fenced(bus, subject, data, reply, &none, receivers, err);
+}
+
+int myco_bus_publish_fenced(struct myco_bus *bus, struct myco_slice subject, struct myco_slice data,
+    struct myco_slice reply, const struct myco_fence *fence, size_t *receivers,
+    struct myco_err *err)
+{
     struct myco_msg msg = {
-        .subject = subject, .data = data, .reply = reply, .publisher = bus->self};
+        .subject = subject, .data = data, .reply = reply, .publisher = bus->self, .fence = *fence};
     if (receivers) *receivers = 0;
     int rc = check(&msg, err);
+    if (!rc) rc = myco__fence_publish(bus, fence, err);
     if (rc) return rc;
     if (bus->tell_pending) myco__interest_tell(bus);
     MYCO_METRIC_ADD(bus->env->metrics, PUBLISHED, 1);
@@ -250,15 +273,21 @@ int myco_bus_publish(struct myco_bus *bus, struct myco_slice subject, struct myc
     return 0;
 }
 
-void myco__publish_receive(struct myco_bus *bus, uint64_t from, struct myco_slice payload)
+void myco__publish_receive(
+    struct myco_bus *bus, uint64_t from, uint8_t type, struct myco_slice payload)
 {
     struct myco__publication publication;
-    if (!myco__publication_decode(payload, &publication)) {
+    struct myco_fence fence = {NULL, 0};
+    char name[MYCO_FENCE_NAME_SIZE_MAX + 1];
+    bool fenced = type == MYCO_MESSAGE_PUBLISH_FENCED;
+    if ((fenced && !myco__fence_decode(&payload, name, &fence)) ||
+        !myco__publication_decode(payload, &publication)) {
         MYCO_METRIC_ADD(bus->env->metrics, FRAMES_REFUSED, 1);
         MYCO_WARN(bus->env->log, "stream", "message refused: malformed", "node=%016llx size=%zu",
             (unsigned long long)from, payload.size);
         return;
     }
+    if (!myco__fence_passes(bus, &fence)) return;
     bus->stamp++;
     for (unsigned i = 0; i < publication.group_count; i++) {
         struct myco__group *group = myco__group_get(bus, myco__read_short(&publication.groups));
@@ -267,7 +296,8 @@ void myco__publish_receive(struct myco_bus *bus, uint64_t from, struct myco_slic
     struct myco_msg msg = {.subject = publication.subject,
         .data = publication.data,
         .reply = publication.reply,
-        .publisher = from};
+        .publisher = from,
+        .fence = fence};
     myco__choose(bus, msg.subject, publication.plain, false);
     myco__deliver_now(bus, &msg);
 }

@@ -5,6 +5,7 @@
  *   peers.c      telling peers our interest, hearing theirs, flush
  *   publish.c    choosing who gets a message, and sending it
  *   delivery.c   handing messages to local subscribers
+ *   fences.c     the newest epochs that were seen, and what is older
  *   codec.c      bytes
  *   subjects.c, trie.c   see subjects.h
  */
@@ -15,8 +16,9 @@
 #include "base/map.h"
 #include "stream/bus.h"
 
-#define MYCO__SUBS_MAX   262144 /* local subscriptions; then EFULL */
-#define MYCO__WISHES_MAX 262144 /* distinct ones of one peer; more are ignored, with an error */
+#define MYCO__SUBS_MAX        262144 /* local subscriptions; then EFULL */
+#define MYCO__WISHES_MAX      262144 /* distinct ones of one peer; more are ignored, with an error */
+#define MYCO__FENCES_SEEN_MAX 4096   /* names of fences; the one seen longest ago is forgotten */
 #define MYCO__QUEUE_BYTES_MAX                                                                      \
     (64 * 1024 * 1024)                   /* published here, not yet delivered here; then EFULL */
 #define MYCO__PIECE_SIZE_MAX (32 * 1024) /* of interest in one message */
@@ -134,6 +136,10 @@ struct myco_bus {
     size_t queue_bytes;
     struct myco_deferred deliver;
 
+    struct myco_map fences; /* hash of a name → struct seen, fences.c */
+    struct myco_list fences_used;
+    size_t fences_count;
+
     uint64_t stamp;
     MYCO__ARRAY(struct myco_bus_sub *) matched;
     MYCO__ARRAY(struct myco_bus_sub *) chosen;
@@ -182,6 +188,15 @@ void myco__deliver_now(struct myco_bus *bus, const struct myco_msg *msg);
 void myco__delivery_free(struct myco_bus *bus);
 void myco__sub_unref(struct myco_bus_sub *sub);
 
+/* ── fences.c ───────────────────────────────────────────────────────────────────────────────── */
+
+/* Of a message that is published here: EFENCED, EINVAL. Afterwards older ones are. */
+int myco__fence_publish(struct myco_bus *bus, const struct myco_fence *fence, struct myco_err *err);
+/* Of one that came, or whose turn came: false, and counted, when it is over. */
+bool myco__fence_passes(struct myco_bus *bus, const struct myco_fence *fence);
+void myco__bus_fences_init(struct myco_bus *bus);
+void myco__bus_fences_free(struct myco_bus *bus);
+
 /* ── codec.c ────────────────────────────────────────────────────────────────────────────────── */
 
 enum { MYCO__PUBLISH_PLAIN = 1 };
@@ -203,6 +218,10 @@ struct myco__interest_item {
 void myco__write_short(struct myco_buf *buf, struct myco_slice text); /* u8 size, bytes */
 struct myco_slice myco__read_short(struct myco_reader *reader);
 bool myco__publication_decode(struct myco_slice payload, struct myco__publication *publication);
+void myco__fence_write(struct myco_buf *buf, const struct myco_fence *fence);
+/* What precedes a publication in a PUBLISH_FENCED: leaves that in *payload, the name in `name`
+ * (MYCO_FENCE_NAME_SIZE_MAX + 1 bytes), to which the fence points. */
+bool myco__fence_decode(struct myco_slice *payload, char *name, struct myco_fence *fence);
 void myco__interest_begin(struct myco_buf *buf, uint8_t flags, uint64_t serial);
 void myco__interest_item_write(
     struct myco_buf *buf, uint8_t op, struct myco_slice pattern, struct myco_slice queue);
@@ -213,6 +232,7 @@ bool myco__interest_item_read(struct myco_reader *reader, struct myco__interest_
 
 /* ── publish.c ──────────────────────────────────────────────────────────────────────────────── */
 
-void myco__publish_receive(struct myco_bus *bus, uint64_t from, struct myco_slice payload);
+void myco__publish_receive(
+    struct myco_bus *bus, uint64_t from, uint8_t type, struct myco_slice payload);
 
 #endif

@@ -1,5 +1,6 @@
 myco_test(subjects LAYERS stream)
 myco_test(bus LAYERS stream)
+myco_test(bus_fence LAYERS stream)
 myco_test(bus_model LAYERS stream)
 
 # scripts/bench/bus builds and runs it.

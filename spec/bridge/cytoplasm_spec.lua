@@ -53,6 +53,38 @@ describe("the cytoplasm", function()
     assert.equal("ETIMEDOUT", code)
   end)
 
+  -- Would catch: a fence that does not travel, an epoch that is over and passes, a message without both.
+  it("refuses an epoch that is older than one that was seen, and shows it to who hears", function()
+    local seen = {}
+    local _ <close> = assert(cytoplasm:subscribe("jobs", function(msg) seen[#seen + 1] = msg end))
+    assert(cytoplasm:publish("jobs", "a", { fence = { name = "boss", epoch = 7 } }))
+    local done, message, code = cytoplasm:publish("jobs", "b", { fence = "boss:6" })
+    assert.is_nil(done)
+    assert.equal("EFENCED", code)
+    assert.equal("fenced: epoch 6 of 'boss' is over, 7 was seen here", message)
+    assert(cytoplasm:publish("jobs", "c"))
+    helper.wait_until("two", 5, function() return #seen == 2 end)
+    assert.same({ name = "boss", epoch = 7 }, seen[1].fence)
+    assert.equal("c", seen[2].data)
+    assert.is_nil(seen[2].fence)
+    assert.has_error(function() cytoplasm:publish("jobs", "d", { fence = "boss" }) end,
+      "fence: 'boss' is not NAME:EPOCH, with an epoch above 0")
+  end)
+
+  it("refuses the epoch of a leadership that is over", function()
+    local duty
+    local campaign = assert(node.nodosum:campaign("foreman", { on_change = function(told) duty = told end }))
+    helper.wait_until("held", 5, function() return duty and duty.held end)
+    assert(cytoplasm:publish("jobs", "a", { fence = duty }))
+    local former = duty.epoch
+    campaign:resign()
+    campaign = assert(node.nodosum:campaign("foreman", { on_change = function(told) duty = told end }))
+    helper.wait_until("held anew", 5, function() return duty.held and duty.epoch > former end)
+    local _, _, code = cytoplasm:publish("jobs", "b", { fence = { name = "foreman", epoch = former } })
+    assert.equal("EFENCED", code)
+    campaign:resign()
+  end)
+
   it("shares messages in a queue group", function()
     local counts = { 0, 0 }
     local _ <close> = assert(cytoplasm:subscribe("work", function() counts[1] = counts[1] + 1 end, { queue = "g" }))

@@ -99,6 +99,23 @@ describe("a command of pulse", function()
     assert.equal(0, pulse("put", "carts", "cond", "4", "--if-version", tostring(version)).status)
   end)
 
+  -- Would catch: a fence that is not passed on, or one that is none and ends in a traceback.
+  it("shows an epoch, and refuses one that is over", function()
+    assert.equal(0, pulse("put", "carts", "job", "1", "--fence", "import:7").status)
+    local ran = pulse("put", "carts", "job", "2", "--fence", "import:6")
+    assert.matches("epoch 6 of 'import' is over, 7 was seen", ran.err)
+    assert.equal(0, pulse("pub", "jobs", "x", "--fence", "import:9").status)
+    assert.matches("epoch 8 of 'import' is over, 9 was seen", pulse("pub", "jobs", "x", "--fence", "import:8").err)
+    for _, word in ipairs { "import", "import:0", ":7", "import:x", "import:99999999999999999999" } do
+      for _, line in ipairs { { "put", "carts", "job", "3" }, { "get", "carts", "job" }, { "pub", "jobs", "x" } } do
+        line[#line + 1] = "--fence=" .. word
+        ran = pulse(table.unpack(line))
+        assert.matches("%-%-fence " .. word .. ": not NAME:EPOCH", ran.err)
+        assert.equal(64, ran.status)
+      end
+    end
+  end)
+
   it("puts for a time", function()
     assert.equal(0, pulse("put", "carts", "short", "x", "--ttl", "100ms").status)
     helper.wait_until("its end", 5, function() return pulse("get", "carts", "short").status == 1 end)

@@ -6,8 +6,8 @@ local text <const> = require "mycorrizal.text"
 local JSON <const> = { false, "as JSON" }
 local SUB_FOR_EVER <const> = "1h"
 
-local function publish(context, args)
-  local ok, message, code = context.node.cytoplasm:publish(args.subject, args.data)
+local function publish(context, args, flags)
+  local ok, message, code = context.node.cytoplasm:publish(args.subject, args.data, { fence = flags.fence })
   if not ok then return nil, message, code end
   return { value = { published = true }, text = "" }
 end
@@ -56,7 +56,8 @@ end
 return {
   {
     name = "pub", summary = "Publishes a message.",
-    args = { { "subject" }, { "data" } }, flags = { json = JSON }, run = publish,
+    args = { { "subject" }, { "data" } },
+    flags = { json = JSON, fence = { "NAME:EPOCH", "refuse it where a newer epoch of NAME is known", fence = true } }, run = publish,
   },
   {
     name = "sub", summary = "Writes messages as they come: the data of each, a line each.",

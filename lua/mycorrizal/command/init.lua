@@ -6,6 +6,7 @@
 ---@field [2] string doc
 ---@field integer boolean?
 ---@field duration boolean?
+---@field fence boolean? NAME:EPOCH
 ---@field file string? the argument whose place the file's content takes
 
 ---@class myco.command
@@ -21,6 +22,7 @@
 --- returns {value = for --json, text = for people, bytes = unchanged to stdout, columns = of
 --- value's rows, missing = message, head = a line above them, rows = when value is no list, status = exit status}
 
+local fence <const> = require "mycorrizal.fence"
 local text <const> = require "mycorrizal.text"
 
 local M <const> = {}
@@ -62,6 +64,9 @@ local function check_flag(definition, name, value)
   end
   if flag.duration and not text.parse_duration(tonumber(value) or value) then
     return nil, ("--%s %s: not a duration"):format(name, tostring(value))
+  end
+  if flag.fence and not fence.parse(tostring(value)) then
+    return nil, ("--%s %s: not NAME:EPOCH, with an epoch above 0"):format(name, tostring(value))
   end
   return true
 end

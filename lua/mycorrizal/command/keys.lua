@@ -1,7 +1,7 @@
 -- Commands on keys: get, put, del, count, scan.
 
 local JSON <const> = { false, "as JSON" }
-local FENCE <const> = { "NAME:EPOCH", "refuse it when a newer epoch of NAME was seen" }
+local FENCE <const> = { "NAME:EPOCH", "refuse it when a newer epoch of NAME was seen", fence = true }
 local SCAN_LIMIT <const> = 1000
 local SCAN_PAGE <const> = 256
 

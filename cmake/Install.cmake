@@ -68,6 +68,8 @@ if(BUILD_TESTING)
   target_link_libraries(mycorrizal-previous PRIVATE myco_warnings ${libraries})
   set_target_properties(mycorrizal-previous PROPERTIES ENABLE_EXPORTS ON
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  # What was acknowledged at level object survives the loss of all nodes at any instant.
+  add_test(NAME sim_object COMMAND mycorrizal sim --object --seeds 8 --seconds 9 --quiet --no-lua)
 endif()
 
 # ── The Lua layer ──────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,8 @@
         "messages refused: a subscriber's node was full")                                          \
     X(STORE_PUTS, "mycorrizal_store_puts_total", COUNTER, "objects written to the object store")   \
     X(STORE_ERRORS, "mycorrizal_store_errors_total", COUNTER, "requests the object store failed")  \
+    X(STORE_HELD, "mycorrizal_store_held", GAUGE,                                                  \
+        "acknowledgements that wait for the object store here")                                    \
     X(MANIFESTS, "mycorrizal_store_manifests_total", COUNTER, "manifests written")                 \
     X(EVENTS_MEMBER, "mycorrizal_events_member_total", COUNTER, "events of members")               \
     X(EVENTS_ELECTION, "mycorrizal_events_election_total", COUNTER, "events of elections")         \

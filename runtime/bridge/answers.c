@@ -4,6 +4,7 @@
 
 #include <lauxlib.h>
 
+#include "base/cron.h"
 #include "consensus/policy.h"
 
 static lua_Integer world_integer(lua_State *L, int world, const char *field, lua_Integer fallback)
@@ -145,12 +146,43 @@ static void check_voters(lua_State *L, int world, int answer)
 
 #define DAY_MS (24 * 60 * 60 * 1000LL)
 
+static bool check_optional(
+    lua_State *L, int answer, const char *field, lua_Integer low, lua_Integer high)
+{
+    lua_getfield(L, answer, field);
+    bool given = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (given) check_range(L, answer, field, low, high);
+    return given;
+}
+
+/* What makes an upload due besides the clock. */
+static bool check_persistence_also(lua_State *L, int answer)
+{
+    bool bytes = check_optional(L, answer, "bytes", 1, 1LL << 40);
+    bool writes = check_optional(L, answer, "writes", 1, 1LL << 40);
+    lua_getfield(L, answer, "cron");
+    bool cron = !lua_isnil(L, -1);
+    struct myco_cron parsed;
+    struct myco_err err = {0};
+    if (cron && lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "cron is a %s, not a string", luaL_typename(L, -1));
+    if (cron && myco_cron_parse(&parsed, lua_tostring(L, -1), &err))
+        luaL_error(L, "%s", err.message);
+    lua_pop(L, 1);
+    return bytes || writes || cron;
+}
+
 static void check_persistence(lua_State *L, int world, int answer)
 {
     (void)world;
     if (!lua_istable(L, answer))
         luaL_error(L, "the answer is a %s, not a table", luaL_typename(L, answer));
-    check_range(L, answer, "every_ms", 100, DAY_MS);
+    bool other = check_persistence_also(L, answer);
+    lua_getfield(L, answer, "every_ms");
+    bool every = !other || !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (every) check_range(L, answer, "every_ms", 100, DAY_MS);
     check_range(L, answer, "snapshot_segments", 1, 1000000);
     check_range(L, answer, "retain_ms", 0, 3650 * DAY_MS);
 }

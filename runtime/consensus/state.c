@@ -202,6 +202,14 @@ bool myco_set_joining(const struct myco_set *set, uint64_t node)
     return false;
 }
 
+#define LEVELS 4
+static const char *const level_names[LEVELS] = {"memory", "replicated", "disk", "object"};
+
+const char *myco_septum_level_name(const struct myco_septum_options *options)
+{
+    return level_names[options->object ? LEVELS - 1 : (int)options->level];
+}
+
 static int parse_option(struct myco_septum_options *options, const char *name, const char *value,
     bool *level_given, struct myco_err *err)
 {
@@ -215,14 +223,14 @@ static int parse_option(struct myco_septum_options *options, const char *name, c
         else
             return myco_err(err, MYCO_EINVAL, "kind is '%s': it must be cache or durable", value);
     } else if (strcmp(name, "level") == 0) {
-        static const char *const names[] = {"memory", "replicated", "disk"};
         int level = -1;
-        for (int i = 0; i < 3; i++)
-            if (strcmp(value, names[i]) == 0) level = i;
+        for (int i = 0; i < LEVELS; i++)
+            if (strcmp(value, level_names[i]) == 0) level = i;
         if (level < 0)
-            return myco_err(
-                err, MYCO_EINVAL, "level is '%s': it must be memory, replicated or disk", value);
-        options->level = (enum myco_level)level;
+            return myco_err(err, MYCO_EINVAL,
+                "level is '%s': it must be memory, replicated, disk or object", value);
+        options->object = level > MYCO_LEVEL_DISK;
+        options->level = options->object ? MYCO_LEVEL_DISK : (enum myco_level)level;
         *level_given = true;
     } else if (strcmp(name, "ttl") == 0) {
         rc = myco_text_duration(value, &options->ttl_ms, err);
@@ -279,7 +287,8 @@ int myco_septum_options_parse(
             "a cache septum acknowledges at level memory; use kind=durable for more");
     if (options->kind == MYCO_SEPTUM_DURABLE && options->level == MYCO_LEVEL_MEMORY)
         return myco_err(err, MYCO_EINVAL,
-            "a durable septum acknowledges at level replicated or disk; use kind=cache for memory");
+            "a durable septum acknowledges at level replicated, disk or object; use kind=cache for "
+            "memory");
     if (options->min_in_sync > options->copies)
         return myco_err(err, MYCO_EINVAL, "min_in_sync (%u) is above the number of copies (%u)",
             options->min_in_sync, options->copies);

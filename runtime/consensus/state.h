@@ -88,6 +88,7 @@ enum myco_septum_kind { MYCO_SEPTUM_CACHE, MYCO_SEPTUM_DURABLE };
 struct myco_septum_options {
     enum myco_septum_kind kind;
     enum myco_level level;
+    bool object;          /* level=object: DISK, and then the manifest of the object store */
     uint32_t hyphae;      /* 1 … MYCO_HYPHAE_MAX; default 64 */
     uint32_t copies;      /* primary and backups: replicas + 1 */
     uint32_t min_in_sync; /* below it writes are refused; default 1 */
@@ -232,6 +233,9 @@ void myco__sets_change(
 void myco__sets_new_generation(
     struct myco_state *state, uint64_t node, uint64_t generation, bool clean);
 void myco__sets_left(struct myco_state *state, uint64_t node);
+
+/* The level as people write it: memory, replicated, disk or object. */
+const char *myco_septum_level_name(const struct myco_septum_options *options);
 
 /* Look-ups; lent until the next apply. */
 const struct myco_member_record *myco_state_member(

@@ -69,7 +69,7 @@ void myco_command_grant(struct myco_buf *out, const char *name, uint64_t node, u
 void myco__state_write_options(struct myco_buf *out, const struct myco_septum_options *options)
 {
     myco_buf_u8(out, (uint8_t)options->kind);
-    myco_buf_u8(out, (uint8_t)options->level);
+    myco_buf_u8(out, (uint8_t)(options->level + options->object));
     myco_buf_u32(out, options->hyphae);
     myco_buf_u32(out, options->copies);
     myco_buf_u32(out, options->min_in_sync);
@@ -79,7 +79,9 @@ void myco__state_write_options(struct myco_buf *out, const struct myco_septum_op
 void myco__state_read_options(struct myco_reader *in, struct myco_septum_options *options)
 {
     options->kind = (enum myco_septum_kind)myco_read_u8(in);
-    options->level = (enum myco_level)myco_read_u8(in);
+    uint8_t level = myco_read_u8(in); /* one above DISK: object; feature object_level */
+    options->object = level == MYCO_LEVEL_DISK + 1;
+    options->level = options->object ? MYCO_LEVEL_DISK : (enum myco_level)level;
     options->hyphae = myco_read_u32(in);
     options->copies = myco_read_u32(in);
     options->min_in_sync = myco_read_u32(in);
@@ -353,6 +355,9 @@ static int apply_septum(struct myco__apply *apply)
     if (apply->in.bad || !myco__state_name_ok(name))
         return myco__refuse(apply, MYCO_EINVAL,
             "the name of a septum is 1 to 63 printable characters without spaces or '/'");
+    if (options.object && !myco_state_feature(apply->state, MYCO_FEATURE_OBJECT_LEVEL))
+        return myco__refuse(
+            apply, MYCO_EVERSION, "a member does not know level=object yet: see pulse features");
     struct myco_septum_record *septum = myco_state_septum_named(apply->state, name);
     if (septum && !same_shape(&septum->options, &options))
         return myco__refuse(apply, MYCO_EEXISTS, "it exists with another kind or number of hyphae");

@@ -1,1 +1,2 @@
 myco_fuzz(text LAYERS base)
+myco_fuzz(zone LAYERS base)

@@ -291,6 +291,12 @@ static void late(struct core_op *op)
             return;
         }
     }
+    if (septum && set->primary == op->core->identity.id && is_write(op))
+        core_object_ready(op->core, septum, op->message, sizeof op->message);
+    if (op->message[0]) {
+        fail(op, MYCO_EUNAVAILABLE, op->message);
+        return;
+    }
     const char *why = !set || !set->primary ? "no primary"
                       : set->primary == op->core->identity.id
                           ? "its primary, this node, does not serve yet"
@@ -360,6 +366,8 @@ void core_ops_response(struct myco_core *core, uint64_t from, struct myco_slice 
     result.value = myco_read_slice(&in);
     if (in.bad || !op || op->sent_to != from) return;
     if (again(result.status)) {
+        bool generic = strcmp(message, myco_strerror(result.status)) == 0;
+        snprintf(op->message, sizeof op->message, "%s", generic ? "" : message);
         wait_again(op);
         return;
     }

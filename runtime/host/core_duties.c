@@ -386,6 +386,9 @@ void myco_core_septum(struct myco_core *core, const char *name, const char *spec
         result.version = septum->id;
     else if (spec && myco_septum_options_parse(&options, spec, &err))
         result.status = err.code, result.message = err.message;
+    else if (spec && options.object && !core->options.store)
+        result.status = MYCO_EINVAL,
+        result.message = "level=object needs an object store: start the nodes with --store";
     if (septum || result.status) {
         cb(&result, data);
         return;

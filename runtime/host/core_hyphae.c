@@ -61,6 +61,7 @@ static int journal(
 static void complete(uint64_t token, int status, uint64_t version, void *data)
 {
     struct core_hypha *copy = data;
+    if (status == 0 && core_object_hold(copy, token, version)) return;
     core_serve_complete(copy->core, token, status, version);
 }
 
@@ -124,8 +125,9 @@ static void committed(
     uint64_t epoch, uint64_t offset, const struct myco_write *write, uint64_t time_ms, void *data)
 {
     struct core_hypha *copy = data;
-    (void)write;
     (void)time_ms;
+    copy->fresh_bytes += write->key.size + write->value.size;
+    copy->fresh_writes++;
     if (copy->core->events.on_trace)
         copy->core->events.on_trace("commit", copy->stream, epoch, offset, copy->core->events.data);
 }

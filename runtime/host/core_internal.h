@@ -22,7 +22,8 @@ struct core_hypha {
     struct myco_list dirty; /* waits for the journal */
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
-    uint64_t loaded_epoch;  /* was loaded from it in this epoch; 0: no */
+    uint64_t fresh_bytes, fresh_writes; /* committed since the last upload */
+    uint64_t loaded_epoch;              /* was loaded from it in this epoch; 0: no */
     bool handing_over;
     uint64_t shrunk;  /* the version of the set from which dead members were proposed to leave */
     uint64_t offered; /* the version of the set with which another was proposed as primary */
@@ -242,6 +243,9 @@ void core_op_answered(struct core_op *op, int status, const char *message, uint6
 void core_op_replied(struct core_op *op, const struct myco_result *result); /* with a value */
 void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice payload);
 void core_serve_complete(struct myco_core *core, uint64_t token, int status, uint64_t version);
+/* The same, with a sentence for the one who asked; NULL: as usual. */
+void core_serve_complete_with(
+    struct myco_core *core, uint64_t token, int status, uint64_t version, const char *why);
 /* 0: token's completion will follow; else the status now. */
 int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_request what,
     struct myco_slice key, struct myco_slice value, const struct myco_put_options *options,
@@ -321,6 +325,13 @@ void core_persist_load(struct myco_core *core,
     struct core_hypha *copy); /* from the store, for a set that is to be loaded */
 void core_persist_bury(struct myco_core *core,
     struct myco_chain *chain); /* frees it later, outside of its callbacks */
+/* persist_held.c: a septum with level=object. 0: it takes writes (every other septum does); else
+ * EUNAVAILABLE or EFULL, and `why` */
+int core_object_ready(
+    struct myco_core *core, const struct myco_septum_record *septum, char *why, size_t size);
+/* A write was committed: true when its acknowledgement waits for the object store; it is completed
+ * later. */
+bool core_object_hold(struct core_hypha *copy, uint64_t token, uint64_t offset);
 void core_persist_flush(struct myco_core *core, void (*done)(void *data), void *data);
 
 #endif

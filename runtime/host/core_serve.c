@@ -34,6 +34,11 @@ int core_serve_table(
 int core_give_token(struct myco_core *core, struct core_hypha *copy, const struct myco_write *write,
     const struct core_token *token)
 {
+    const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
+    char why[160];
+    bool asked = septum && !token->sweep && !write->look && write->op != MYCO_OP_NOOP;
+    int refused = asked ? core_object_ready(core, septum, why, sizeof why) : 0;
+    if (refused) return refused;
     struct core_token *kept = myco_memdup(token, sizeof *token);
     uint64_t number = ++core->next_token;
     myco_map_put(&core->tokens, number, kept);
@@ -90,13 +95,18 @@ static void respond(
 
 void core_serve_complete(struct myco_core *core, uint64_t number, int status, uint64_t version)
 {
+    core_serve_complete_with(core, number, status, version, NULL);
+}
+
+void core_serve_complete_with(
+    struct myco_core *core, uint64_t number, int status, uint64_t version, const char *why)
+{
     struct core_token *token = myco_map_del(&core->tokens, number);
     if (!token) return;
     /* "It conflicts" and "it is not there" tell what the table holds: they are reads, and need the
      * lease as much. Nothing happened, so the one who asked may ask the next primary. */
     bool read = status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND || status == MYCO_EFENCED;
     struct core_reply *reply = token->reply;
-    const char *why = NULL;
     if (reply && reply->look && status == MYCO_ECONFLICT)
         status = reply->status, why = reply->message;
     if (read && !myco_lease_valid(core->lease)) status = MYCO_EUNAVAILABLE, why = NULL;
@@ -203,11 +213,13 @@ void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
 }
 
 /* What is refused before the hypha was asked. */
-static void refuse(struct myco_core *core, uint64_t from, uint64_t request, int status,
-    const struct myco_fence *fence)
+static void refuse(struct myco_core *core, uint64_t from, uint64_t request, uint64_t septum_id,
+    int status, const struct myco_fence *fence)
 {
     char message[160];
+    const struct myco_septum_record *septum = myco_state_septum(core->state, septum_id);
     snprintf(message, sizeof message, "%s", myco_strerror(status));
+    if (septum) core_object_ready(core, septum, message, sizeof message);
     if (fence->name) core_fence_refusal(core, fence, status, message, sizeof message);
     struct myco_result refused = {.status = status, .message = message};
     if (status == MYCO_EFENCED) refused.version = core_fence_newer(core, fence);
@@ -253,7 +265,9 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
         serve_read(core, from, request, what, copy, key, value, limit, keys_only);
         return;
     }
-    refuse(core, from, request, rc, &options.fence);
+    bool write =
+        what == MYCO_REQUEST_PUT || what == MYCO_REQUEST_DEL || what == MYCO_REQUEST_CHANGE;
+    refuse(core, from, request, write ? septum : 0, rc, &options.fence);
 }
 
 /* ── expiry ── what has expired is deleted through the log, so that all copies agree */

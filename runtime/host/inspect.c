@@ -115,7 +115,6 @@ static void leaders(struct myco_core *core, msgpack_packer *pack)
 
 static void septa(struct myco_core *core, msgpack_packer *pack)
 {
-    static const char *const levels[] = {"memory", "replicated", "disk"};
     msgpack_pack_array(pack, core->state->septum_count);
     for (uint32_t i = 0; i < core->state->septum_count; i++) {
         const struct myco_septum_record *septum = core->state->septa[i];
@@ -128,7 +127,7 @@ static void septa(struct myco_core *core, msgpack_packer *pack)
         myco_pack_key_u64(pack, "replicas", septum->options.copies - 1);
         myco_pack_key_u64(pack, "min_in_sync", septum->options.min_in_sync);
         myco_pack_key_u64(pack, "ttl_ms", septum->options.ttl_ms);
-        myco_pack_key_str(pack, "level", levels[septum->options.level]);
+        myco_pack_key_str(pack, "level", myco_septum_level_name(&septum->options));
     }
 }
 

@@ -6,16 +6,13 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "base/text.h"
-#include "consensus/policy_docs.h"
 
-#define TICK_MS           50
-#define OBJECT_SIZE_MAX   (8u * 1024 * 1024) /* a section that is larger stands alone */
-#define EVERY_MS          5000
-#define SNAPSHOT_SEGMENTS 16
-#define RETAIN_MS         600000
-#define BACKOFF_MS        1000
-#define RESEND_MS         1000
+#define TICK_MS         50
+#define OBJECT_SIZE_MAX (8u * 1024 * 1024) /* a section that is larger stands alone */
+#define BACKOFF_MS      1000
+#define RESEND_MS       1000
+#define SOON_MS         1  /* writes that commit together share an upload */
+#define SEGMENTS_FACTOR 16 /* at most so many times as many sections as the plan says */
 
 uint64_t persist_hypha_key(uint64_t septum, uint32_t hypha)
 {
@@ -84,66 +81,6 @@ void persist_send(struct core_persist *persist, uint64_t to, struct myco_buf *pa
     myco_buf_free(payload);
 }
 
-/* ── the policy's plans ── */
-
-static void ask_policy(struct core_persist *persist, const struct myco_septum_record *septum,
-    struct persist_plan *plan)
-{
-    static const char *const levels[] = {"memory", "replicated", "disk"};
-    struct myco_policy_port *policy = &persist->core->options.policy;
-    struct myco_buf world = {0}, answer = {0};
-    struct myco_err err = {0};
-    msgpack_packer pack;
-    msgpack_unpacked doc;
-    *plan = (struct persist_plan){.septum = septum->id,
-        .every_ms = EVERY_MS,
-        .retain_ms = RETAIN_MS,
-        .snapshot_segments = SNAPSHOT_SEGMENTS};
-    if (!policy->ask) return;
-    myco_pack_init(&pack, &world);
-    msgpack_pack_map(&pack, 4);
-    myco_pack_key_str(&pack, "septum", septum->name);
-    myco_pack_key_str(
-        &pack, "kind", septum->options.kind == MYCO_SEPTUM_DURABLE ? "durable" : "cache");
-    myco_pack_key_str(&pack, "level", levels[septum->options.level]);
-    myco_pack_key_u64(&pack, "hyphae", septum->options.hyphae);
-    msgpack_unpacked_init(&doc);
-    uint64_t number;
-    if (policy->ask(
-            MYCO_POLICY_PERSISTENCE, myco_buf_as_slice(&world), &answer, &err, policy->data) == 0 &&
-        msgpack_unpack_next(&doc, (const char *)answer.data, answer.size, NULL) ==
-            MSGPACK_UNPACK_SUCCESS) {
-        if (myco_doc_u64(myco_doc_get(&doc.data, "every_ms"), &number))
-            plan->every_ms = number < 50 ? 50 : number;
-        if (myco_doc_u64(myco_doc_get(&doc.data, "retain_ms"), &number)) plan->retain_ms = number;
-        if (myco_doc_u64(myco_doc_get(&doc.data, "snapshot_segments"), &number) && number)
-            plan->snapshot_segments = (uint32_t)(number > 1000 ? 1000 : number);
-    } else {
-        MYCO_WARN(persist->core->env->log, "policy",
-            "the persistence policy gave no answer, the built-in rule decides",
-            "septum=%s reason=\"%s\"", septum->name, err.message);
-    }
-    msgpack_unpacked_destroy(&doc);
-    myco_buf_free(&world);
-    myco_buf_free(&answer);
-}
-
-static void make_plans(struct core_persist *persist)
-{
-    const struct myco_state *state = persist->core->state;
-    uint64_t now = myco_now_ms(persist->core->env);
-    persist->plans_stale = false;
-    persist->plans =
-        myco_realloc(persist->plans, (state->septum_count + 1) * sizeof *persist->plans);
-    persist->plan_count = 0;
-    for (uint32_t i = 0; i < state->septum_count; i++) {
-        if (state->septa[i]->options.kind != MYCO_SEPTUM_DURABLE) continue;
-        struct persist_plan *plan = &persist->plans[persist->plan_count++];
-        ask_policy(persist, state->septa[i], plan);
-        plan->due_ms = now + plan->every_ms;
-    }
-}
-
 void core_persist_changed(struct myco_core *core)
 {
     if (!core->persist) return;
@@ -160,13 +97,34 @@ struct gather {
     bool unknown;
 };
 
+/* A whole table, when the sections are many and weigh as much: so what is written stays in
+ * proportion to what is new. A primary that does not know what they weigh waits longer. */
+static bool wants_snapshot(
+    const struct core_hypha *copy, const struct persist_uploaded *known, uint32_t segments)
+{
+    if (!known || !known->to) return true;
+    if (known->sections < segments) return false;
+    uint64_t table = myco_table_bytes(myco_hypha_table(copy->hypha));
+    return known->appended >= table || known->sections >= SEGMENTS_FACTOR * segments;
+}
+
+static void note_upload(struct gather *gather, struct core_hypha *copy, uint64_t size, bool whole)
+{
+    uint64_t key = persist_hypha_key(copy->septum, copy->index);
+    struct myco_map *map = &gather->persist->uploaded;
+    struct persist_uploaded *known = myco_map_get(map, key);
+    if (!known) myco_map_put(map, key, known = myco_alloc(sizeof *known));
+    known->appended = whole ? 0 : known->appended + size;
+    copy->fresh_bytes = copy->fresh_writes = 0;
+}
+
 static bool add_section(struct gather *gather, struct core_hypha *copy, uint32_t snapshot_segments)
 {
     struct persist_uploaded *known =
         myco_map_get(&gather->persist->uploaded, persist_hypha_key(copy->septum, copy->index));
     uint64_t from = known ? known->to : 0, to = 0;
     if (myco_hypha_committed(copy->hypha) <= from) return false;
-    bool snapshot = from == 0 || known->sections >= snapshot_segments;
+    bool snapshot = wants_snapshot(copy, known, snapshot_segments);
     size_t at = gather->bytes.size;
     int rc = myco_hypha_export(copy->hypha, snapshot ? 0 : from, snapshot, &gather->bytes, &to);
     if (rc == MYCO_ENOTFOUND && !snapshot) {
@@ -185,6 +143,7 @@ static bool add_section(struct gather *gather, struct core_hypha *copy, uint32_t
         .epoch = myco_hypha_epoch(copy->hypha),
         .from = snapshot ? 0 : from,
         .to = to};
+    note_upload(gather, copy, section->section.size, snapshot);
     return true;
 }
 
@@ -197,7 +156,7 @@ static void gather_septum(struct gather *gather, struct persist_plan *plan)
         if (gather->bytes.size >= OBJECT_SIZE_MAX) return; /* the rest at the next tick */
         add_section(gather, copy, plan->snapshot_segments);
     }
-    plan->due_ms = myco_now_ms(core->env) + plan->every_ms;
+    persist_plan_done(gather->persist, plan);
 }
 
 static uint64_t leader_of(struct core_persist *persist)
@@ -228,6 +187,7 @@ static void uploaded(int status, const char *message, void *data)
     if (status == MYCO_ECANCELED) return; /* closing */
     if (status) {
         MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
+        persist_failed(persist, message);
         MYCO_WARN(core->env->log, "mycel", "an upload failed, it is tried again", "error=\"%s\"",
             message);
         persist->backoff_until_ms = myco_now_ms(core->env) + BACKOFF_MS;
@@ -237,7 +197,9 @@ static void uploaded(int status, const char *message, void *data)
         return;
     }
     MYCO_METRIC_ADD(core->env->metrics, STORE_PUTS, 1);
+    persist_succeeded(persist);
     persist->vouched = true;
+    persist->vouched_since_ms = myco_now_ms(core->env);
     send_vouch(persist);
 }
 
@@ -285,10 +247,18 @@ static bool in_manifest(struct core_persist *persist)
     return true;
 }
 
+static void forget_vouch(struct core_persist *persist)
+{
+    persist_vouch_free(&persist->vouch);
+    persist->vouched = false;
+}
+
 static void settle(struct core_persist *persist)
 {
-    if (persist->vouched && persist->vouch.count && in_manifest(persist))
-        persist_vouch_free(&persist->vouch);
+    if (persist->vouched && persist->vouch.count && in_manifest(persist)) {
+        forget_vouch(persist);
+        if (persist->held_count) persist_soon(persist);
+    }
     bool idle = !persist->vouch.count;
     if (!persist->flushed || !(idle || myco_now_ms(persist->core->env) >= persist->flush_until_ms))
         return;
@@ -297,13 +267,41 @@ static void settle(struct core_persist *persist)
     flushed(persist->flushed_data);
 }
 
+static void upload_due(struct core_persist *persist)
+{
+    if (persist->uploading || persist->vouch.count || !persist->known_epoch ||
+        myco_now_ms(persist->core->env) < persist->backoff_until_ms)
+        return;
+    struct gather gather = {.persist = persist};
+    for (uint32_t i = 0; i < persist->plan_count; i++)
+        if (persist->flushed || persist_plan_due(persist, &persist->plans[i]))
+            gather_septum(&gather, &persist->plans[i]);
+    if (gather.vouch.count)
+        upload(persist, &gather);
+    else
+        persist_vouch_free(&gather.vouch);
+    myco_buf_free(&gather.bytes);
+}
+
+static void look_soon(void *data)
+{
+    struct core_persist *persist = data;
+    if (persist->core->joined && persist->store) upload_due(persist);
+}
+
+void persist_soon(struct core_persist *persist)
+{
+    if (!myco_timer_active(&persist->soon)) myco_timer_start(&persist->soon, SOON_MS, 0);
+}
+
 static void tick(void *data)
 {
     struct core_persist *persist = data;
     struct myco_core *core = persist->core;
     uint64_t now = myco_now_ms(core->env);
+    persist_held_check(persist);
     if (!core->joined) return;
-    if (persist->plans_stale) make_plans(persist);
+    if (persist->plans_stale) persist_plans_make(persist);
     persist_leader_tick(persist);
     persist_loads_tick(persist);
     const struct myco_election_record *election = myco_state_election(core->state, "mycel");
@@ -311,18 +309,7 @@ static void tick(void *data)
         ask_leader(persist); /* a new leader: what does it hold? */
     if (persist->vouched && now - persist->vouch_at_ms >= RESEND_MS) send_vouch(persist);
     settle(persist);
-    if (persist->uploading || persist->vouch.count || now < persist->backoff_until_ms ||
-        !persist->known_epoch)
-        return;
-    struct gather gather = {.persist = persist};
-    for (uint32_t i = 0; i < persist->plan_count; i++)
-        if (now >= persist->plans[i].due_ms || persist->flushed)
-            gather_septum(&gather, &persist->plans[i]);
-    if (gather.vouch.count)
-        upload(persist, &gather);
-    else
-        persist_vouch_free(&gather.vouch);
-    myco_buf_free(&gather.bytes);
+    upload_due(persist);
 }
 
 /* ── what the leader says ── */
@@ -335,7 +322,7 @@ static void take_list(struct core_persist *persist, uint64_t from, struct myco_r
     if (!election || election->holder != from || election->epoch != epoch) return;
     /* What an older leader said and this one does not, did not get into a manifest. */
     MYCO_MAP_EACH (struct persist_uploaded, stale, &persist->uploaded)
-        *stale = (struct persist_uploaded){0};
+        stale->to = stale->sections = 0;
     for (uint32_t n = myco_read_u32(in); n > 0 && !in->bad; n--) {
         uint64_t septum = myco_read_u64(in);
         uint64_t key = persist_hypha_key(septum, myco_read_u32(in));
@@ -346,6 +333,7 @@ static void take_list(struct core_persist *persist, uint64_t from, struct myco_r
     }
     if (!in->bad) persist->known_epoch = epoch;
     settle(persist);
+    persist_held_check(persist);
 }
 
 void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_slice payload)
@@ -360,8 +348,8 @@ void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_sli
         persist_vouch_free(&vouch);
     } else if (kind == PERSIST_REFUSED) {
         if (persist->vouched && myco_read_u64(&in) == persist->vouch.serial) {
-            persist_vouch_free(&persist->vouch); /* an orphan in the store; exported again from what
-                                                    the manifest holds */
+            forget_vouch(persist); /* an orphan in the store; exported again from what the
+                                      manifest holds */
             persist->known_epoch = 0;
         }
     } else if (kind == PERSIST_UPLOADED) {
@@ -381,7 +369,9 @@ struct core_persist *core_persist_new(struct myco_core *core)
     persist->store = core->options.store;
     persist->plans_stale = true;
     myco_list_init(&persist->loads);
+    myco_list_init(&persist->held);
     myco_timer_init(&persist->tick, core->env, tick, persist);
+    myco_timer_init(&persist->soon, core->env, look_soon, persist);
     if (persist->store) myco_timer_start(&persist->tick, TICK_MS, TICK_MS);
     return persist;
 }
@@ -405,6 +395,7 @@ void core_persist_bury(struct myco_core *core, struct myco_chain *chain)
 void core_persist_stop(struct core_persist *persist)
 {
     myco_timer_stop(&persist->tick);
+    myco_timer_stop(&persist->soon);
     myco_defer_cancel(&persist->bury);
     free_buried(persist);
     persist_leader_stop(persist);
@@ -419,7 +410,8 @@ void core_persist_free(struct core_persist *persist)
     persist_vouch_free(&persist->vouch);
     MYCO_MAP_EACH (struct persist_uploaded, known, &persist->uploaded) myco_free(known);
     myco_map_free(&persist->uploaded);
-    myco_free(persist->plans);
+    persist_plans_free(persist);
+    persist_held_close(persist);
     myco_free(persist);
 }
 

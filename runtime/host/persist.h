@@ -13,6 +13,7 @@
 #ifndef MYCO_HOST_PERSIST_H
 #define MYCO_HOST_PERSIST_H
 
+#include "base/cron.h"
 #include "host/core_internal.h"
 
 enum { PERSIST_VOUCH = 1, PERSIST_REFUSED, PERSIST_UPLOADED, PERSIST_ASK };
@@ -20,7 +21,13 @@ enum { PERSIST_VOUCH = 1, PERSIST_REFUSED, PERSIST_UPLOADED, PERSIST_ASK };
 /* The answer of the persistence policy for a septum. */
 struct persist_plan {
     uint64_t septum;
-    uint64_t every_ms, due_ms;
+    bool object;               /* level=object: due whenever an acknowledgement waits */
+    uint64_t every_ms, due_ms; /* every_ms 0: not by the clock */
+    uint64_t bytes, writes;    /* so many new ones in the hyphae of this node: due; 0: no */
+    bool has_cron;
+    struct myco_cron cron;
+    struct myco_zone *zone;     /* NULL: UTC */
+    uint64_t cron_ms;           /* when it fires next, by the wall clock; 0: never */
     uint64_t retain_ms;         /* how long replaced objects stay */
     uint32_t snapshot_segments; /* so many sections of a hypha, then a whole one */
 };
@@ -43,12 +50,20 @@ struct persist_vouch {
 struct persist_uploaded {
     uint64_t to;
     uint32_t sections;
+    uint64_t appended; /* bytes that this node uploaded since the last whole one, as it knows */
+};
+
+/* Vouched for while a manifest was being written: merged into the next one. One of each node. */
+#define PERSIST_QUEUE_MAX 256
+struct persist_queued {
+    uint64_t from;
+    struct persist_vouch vouch;
 };
 
 struct core_persist {
     struct myco_core *core;
     struct myco_object *store;
-    struct myco_timer tick;
+    struct myco_timer tick, soon;
     /* uploader */
     struct persist_plan *plans;
     uint32_t plan_count;
@@ -56,10 +71,16 @@ struct core_persist {
     struct persist_vouch
         vouch; /* uploaded or being uploaded, and not in the manifest yet; count 0: none */
     bool uploading, vouched;
-    uint64_t vouch_at_ms, counter, backoff_until_ms, ask_at_ms;
+    uint64_t vouched_since_ms, vouch_at_ms, counter, backoff_until_ms, ask_at_ms;
     uint64_t known_epoch;     /* of the mycel leader whose list we have */
     struct myco_map uploaded; /* septum << 32 | hypha → struct persist_uploaded */
+    struct myco_list held;    /* struct persist_held: acknowledgements that wait */
+    uint32_t held_count;
+    uint64_t failing_since_ms; /* 0: the store's last answer was good */
+    char failure[160];
     /* leader */
+    struct persist_queued queue[PERSIST_QUEUE_MAX];
+    uint32_t queued;
     struct myco_chain *chain;
     uint64_t epoch; /* of the chain; 0: not leading */
     bool taking_over, took_over, writing, dirty, fenced;
@@ -88,6 +109,20 @@ void persist_vouch_free(struct persist_vouch *vouch);
 /* To this node too. */
 void persist_send(struct core_persist *persist, uint64_t to, struct myco_buf *payload);
 uint64_t persist_hypha_key(uint64_t septum, uint32_t hypha);
+
+void persist_soon(struct core_persist *persist); /* looks for what is due on the next turn */
+
+/* persist_plan.c */
+void persist_plans_make(struct core_persist *persist);
+void persist_plans_free(struct core_persist *persist);
+bool persist_plan_due(struct core_persist *persist, const struct persist_plan *plan);
+void persist_plan_done(struct core_persist *persist, struct persist_plan *plan); /* when next */
+
+/* persist_held.c */
+void persist_failed(struct core_persist *persist, const char *message);
+void persist_succeeded(struct core_persist *persist);
+void persist_held_check(struct core_persist *persist); /* tells those whose time has come */
+void persist_held_close(struct core_persist *persist);
 
 /* persist_leader.c */
 void persist_leader_tick(struct core_persist *persist);

@@ -132,16 +132,23 @@ static bool held_already(struct core_persist *persist, const struct persist_vouc
     return false;
 }
 
-void persist_leader_vouched(
-    struct core_persist *persist, uint64_t from, struct persist_vouch *vouch)
+/* The manifest in flight must not change. What a node vouches for anew replaces what it said
+ * before; when there is no place it is said again in a second. */
+static void enqueue(struct core_persist *persist, uint64_t from, struct persist_vouch *vouch)
 {
-    if (!persist->took_over) return; /* it is said again */
-    if (held_already(persist, vouch)) {
-        if (!persist->writing && !persist->dirty) persist_leader_tell(persist, from);
-        return;
-    }
-    if (persist->writing)
-        return; /* said again in a second; the manifest in flight must not change */
+    uint32_t at = 0;
+    while (at < persist->queued && persist->queue[at].from != from) at++;
+    if (at == PERSIST_QUEUE_MAX) return;
+    if (at == persist->queued)
+        persist->queued++;
+    else
+        persist_vouch_free(&persist->queue[at].vouch);
+    persist->queue[at] = (struct persist_queued){from, *vouch};
+    memset(vouch, 0, sizeof *vouch);
+}
+
+static void merge(struct core_persist *persist, uint64_t from, const struct persist_vouch *vouch)
+{
     bool all = vouch->count > 0;
     for (uint32_t i = 0; i < vouch->count; i++)
         all &= acceptable(persist, from, &vouch->sections[i]);
@@ -153,6 +160,31 @@ void persist_leader_vouched(
     for (uint32_t i = 0; i < vouch->count; i++)
         add_section(&persist->manifest, &vouch->sections[i], object);
     persist->dirty = true;
+}
+
+static void merge_queue(struct core_persist *persist)
+{
+    for (uint32_t i = 0; i < persist->queued; i++) {
+        struct persist_queued *queued = &persist->queue[i];
+        if (!held_already(persist, &queued->vouch)) merge(persist, queued->from, &queued->vouch);
+        persist_vouch_free(&queued->vouch);
+    }
+    persist->queued = 0;
+}
+
+void persist_leader_vouched(
+    struct core_persist *persist, uint64_t from, struct persist_vouch *vouch)
+{
+    if (!persist->took_over) return; /* it is said again */
+    if (held_already(persist, vouch)) {
+        if (!persist->writing && !persist->dirty) persist_leader_tell(persist, from);
+        return;
+    }
+    if (persist->writing) {
+        enqueue(persist, from, vouch);
+        return;
+    }
+    merge(persist, from, vouch);
     persist_leader_tick(persist);
 }
 
@@ -161,6 +193,8 @@ void persist_leader_vouched(
 void persist_leader_stop(struct core_persist *persist)
 {
     struct myco_chain *chain = persist->chain;
+    for (uint32_t i = 0; i < persist->queued; i++) persist_vouch_free(&persist->queue[i].vouch);
+    persist->queued = 0;
     persist->chain = NULL;
     persist->epoch = persist->grace_ms = persist->grace_max_ms = 0;
     persist->taking_over = persist->took_over = persist->writing = persist->fenced = false;
@@ -208,10 +242,14 @@ static void written(int status, const char *message, void *data)
         for (uint32_t i = 0; i < persist->manifest.dropped_count; i++)
             myco_free(persist->manifest.dropped[i]);
         persist->manifest.dropped_count = 0;
+        persist_succeeded(persist);
         persist_leader_tell(persist, 0);
+        merge_queue(persist);
+        if (persist->dirty) persist_leader_tick(persist);
         return;
     }
     MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
+    persist_failed(persist, message);
     persist->dirty = true;
     persist->write_again_ms = myco_now_ms(core->env) + AGAIN_MS;
     if (status == MYCO_EFULL) {

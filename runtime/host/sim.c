@@ -33,7 +33,7 @@ static int usage(FILE *file)
           "[--no-lua]\n"
           "                      [--twice] [--trace] [--quiet] [--file FILE] [--failover] [--kills "
           "N]\n"
-          "                      [--scale] [--topology NAME]\n\n"
+          "                      [--scale] [--topology NAME] [--object]\n\n"
           "Runs a cluster of whole nodes in virtual time on a network and disks that fail, and "
           "checks that nothing\n"
           "acknowledged is lost, no two nodes hold the same at once, and every history is "
@@ -58,6 +58,8 @@ static int usage(FILE *file)
           "  --trace        print the end of the trace also when all is well\n"
           "  --quiet        one line for each seed\n"
           "  --file FILE    each line of FILE is options of a run (# begins a comment)\n"
+          "  --object       only a septum with level=object, and the loss of all nodes at any "
+          "instant\n"
           "  --failover     how long a killed leader or primary is missed, over --kills (200)\n"
           "  --scale        --nodes (to 4096) form a cluster, idle for --seconds, and are all "
           "started "
@@ -80,7 +82,7 @@ static bool parse_flag(struct command *command, const char *word)
         {"--no-restore", &options->restore, false}, {"--no-lua", &command->lua, false},
         {"--twice", &command->twice, true}, {"--trace", &options->trace, true},
         {"--quiet", &options->quiet, true}, {"--failover", &command->failover, true},
-        {"--scale", &command->scale, true}};
+        {"--object", &options->object, true}, {"--scale", &command->scale, true}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (strcmp(flags[i].word, word) != 0) continue;
         *flags[i].flag = flags[i].value;
@@ -129,12 +131,20 @@ static bool parse(struct command *command, int argc, char **argv)
 
 /* ── seeds ── */
 
+static void run_seed(const struct sim_options *options, struct sim_outcome *outcome)
+{
+    if (options->object)
+        sim_object_run_seed(options, outcome);
+    else
+        sim_run_seed(options, outcome);
+}
+
 static bool run_twice(const struct sim_options *options, const struct sim_outcome *first)
 {
     struct sim_options again = *options;
     struct sim_outcome second;
     again.quiet = true;
-    sim_run_seed(&again, &second);
+    run_seed(&again, &second);
     if (second.ok && first->hash == second.hash) return true;
     fprintf(stderr, "sim: seed %llu: VIOLATION two runs differ: %016llx and %016llx\n",
         (unsigned long long)options->seed, (unsigned long long)first->hash,
@@ -147,7 +157,7 @@ static void run_one(const struct command *command, struct tally *tally)
     struct sim_outcome outcome;
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    sim_run_seed(&command->options, &outcome);
+    run_seed(&command->options, &outcome);
     clock_gettime(CLOCK_MONOTONIC, &to);
     bool ok = outcome.ok && (!command->twice || run_twice(&command->options, &outcome));
     long ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;

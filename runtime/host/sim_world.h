@@ -49,7 +49,7 @@ struct sim_options {
     uint64_t seed;
     unsigned nodes, seconds, kills;
     unsigned lease_ms; /* 0: the default */
-    bool faults, disk_faults, all_faults, restore, trace, store, quiet;
+    bool faults, disk_faults, all_faults, restore, trace, store, quiet, object;
     const char *lua_path; /* for policies; NULL: the built-in rules */
     const char *topology; /* the policy that is applied once the cluster formed; NULL: none */
 };
@@ -106,6 +106,9 @@ struct myco_policy_port sim_scale_policies_port(struct sim_scale_policies *share
 
 /* sim_failover.c */
 int sim_failover(const struct sim_options *options);
+
+/* sim_object.c: acknowledgements at level object, and the loss of everything at any instant */
+void sim_object_run_seed(const struct sim_options *options, struct sim_outcome *outcome);
 
 /* sim_scale.c: 1 when a goal is missed */
 int sim_scale(const struct sim_options *options);

@@ -282,7 +282,9 @@ struct myco_get_options {
     struct myco_fence fence; /* once this read was answered, older epochs are refused */
 };
 
-/* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk).
+/* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk; object: and named by the
+ * manifest of the object store: EUNKNOWN when the store is away, with the reason, and EUNAVAILABLE as
+ * soon as that is known).
  * Errors returned at once: EINVAL, ETOOBIG, ECLOSED; then the callback does not run. */
 MYCO_API int myco_put_async(struct myco_septum *septum, struct myco_slice key,
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);

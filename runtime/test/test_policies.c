@@ -119,6 +119,14 @@ static void test_contract(void)
         kind, "return {kind = 'persistence', doc = 'd', plan = function() end}", "has no examples");
     refused(kind, "return {kind = 'persistence', doc = 'd', plan = function() end, examples = {}}",
         "has no examples");
+    refused(kind,
+        "return {kind = 'persistence', doc = 'd', plan = function() return {cron = '61 * * * *', "
+        "snapshot_segments = 1, retain_ms = 1} end, examples = {{given = {}, expect = {}}}}",
+        "the field minute is \"61\"");
+    refused(kind,
+        "return {kind = 'persistence', doc = 'd', plan = function() return {snapshot_segments = 1, "
+        "retain_ms = 1} end, examples = {{given = {}, expect = {}}}}",
+        "every_ms is a nil");
     refused(
         kind, "return {kind = 'persistence', doc = 'd', exmples = {}}", "unknown field 'exmples'");
     refused(kind,

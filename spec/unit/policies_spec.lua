@@ -3,7 +3,7 @@ local declare = require "mycorrizal.declare"
 
 local FILES = {
   placement = { "rendezvous", "zone-aware" }, election = { "spread" }, voters = { "odd" },
-  persistence = { "steady", "every-second" },
+  persistence = { "steady", "every-second", "scheduled" },
 }
 
 local function member(id, zone)

@@ -30,7 +30,7 @@ return {
       replicas = { "N", "copies besides the primary", integer = true },
       ttl = { "TIME", "how long values live: 30s, 10m, 30d; default: for ever", duration = true },
       hyphae = { "N", "shards", integer = true },
-      level = { "LEVEL", "what an acknowledgement means: memory, replicated or disk" },
+      level = { "LEVEL", "what an acknowledgement means: memory, replicated, disk or object" },
     },
     run = create,
   },

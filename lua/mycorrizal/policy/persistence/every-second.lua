@@ -2,7 +2,7 @@
 
 return {
   kind = "persistence",
-  doc = "Uploads what is new every second; a snapshot after 64 segments; what it replaces stays for a day.",
+  doc = "Uploads what is new every second; a snapshot after 64 segments; what it replaces stays for ten minutes.",
 
   plan = function()
     return { every_ms = 1000, snapshot_segments = 64, retain_ms = 600000 }

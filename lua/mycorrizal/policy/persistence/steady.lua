@@ -2,7 +2,7 @@
 
 return {
   kind = "persistence",
-  doc = "Uploads what is new every five seconds; a snapshot after 16 segments; what it replaces stays for a day.",
+  doc = "Uploads what is new every five seconds; a snapshot after 16 segments; what it replaces stays for ten minutes.",
   options = {
     every_ms = { type = "integer", default = 5000, doc = "time between uploads" },
     snapshot_segments = { type = "integer", default = 16, doc = "segments after which one snapshot replaces them" },

@@ -20,13 +20,13 @@ static int find_credentials(struct myco_s3_credentials *out, struct myco_err *er
     return rc;
 }
 
-static struct myco_object *open_store(struct object_world *world, struct myco_http *http,
-    const char *prefix, const char *bucket, char *spoil)
+static struct myco_object *open_at(const char *endpoint, struct object_world *world,
+    struct myco_http *http, const char *prefix, const char *bucket, char *spoil)
 {
     struct myco_object *store;
     struct myco_err err;
     struct myco_s3_options options = {.http = http,
-        .endpoint = getenv("S3_ENDPOINT"),
+        .endpoint = endpoint,
         .bucket = bucket,
         .prefix = prefix,
         .region = "us-east-1",
@@ -36,6 +36,12 @@ static struct myco_object *open_store(struct object_world *world, struct myco_ht
         .credentials_data = spoil};
     if (myco_object_s3(world->env, &options, &store, &err) != 0) bail_out("%s", err.message);
     return store;
+}
+
+static struct myco_object *open_store(struct object_world *world, struct myco_http *http,
+    const char *prefix, const char *bucket, char *spoil)
+{
+    return open_at(getenv("S3_ENDPOINT"), world, http, prefix, bucket, spoil);
 }
 
 /* In parts, and back. */
@@ -109,6 +115,24 @@ static void on_closed(void *data)
     *(bool *)data = true;
 }
 
+/* A put over TLS, trusting the certificates of `ca` (NULL: the system's). */
+static void over_tls(struct object_world *world, const char *ca, int want, const char *what)
+{
+    struct conformance run = {.wait = wait_for, .data = world};
+    struct conformance_answer answer = {0};
+    struct myco_http *http;
+    struct myco_err err;
+    bool closed = false;
+    if (myco_curl_open(&world->loop, &(struct myco_curl_options){.ca = ca}, &http, &err) != 0)
+        bail_out("%s", err.message);
+    run.store = open_at(getenv("S3_TLS_ENDPOINT"), world, http, "tls", getenv("S3_BUCKET"), NULL);
+    is_int(conformance_put(&run, &answer, "k", myco_str("v"), 0), want, "%s: %s", what,
+        answer.message);
+    run.store->ops->close(run.store);
+    myco_curl_close(http, on_closed, &closed);
+    object_world_wait(world, &closed);
+}
+
 int main(void)
 {
     if (getenv("S3_ENDPOINT") == NULL) {
@@ -116,7 +140,7 @@ int main(void)
         return plan_done();
     }
     struct object_world world;
-    struct myco_http *http;
+    struct myco_http *http, *other;
     struct myco_err err;
     bool closed = false;
     object_world_uv(&world);
@@ -134,6 +158,10 @@ int main(void)
     ok(answers[0].status == MYCO_ECANCELED && answers[1].status == MYCO_ECANCELED,
         "close cancels what is under way");
     refused(&world, http);
+    over_tls(&world, getenv("S3_CA"), 0, "TLS with a CA of one's own");
+    over_tls(&world, NULL, MYCO_EDENIED, "TLS with a CA that nobody trusts is refused");
+    is_int(myco_curl_open(&world.loop, &(struct myco_curl_options){.ca = "/none"}, &other, &err),
+        MYCO_ENOTFOUND, "a file of certificates that is not there: %s", err.message);
     myco_curl_close(http, on_closed, &closed);
     ok(object_world_wait(&world, &closed), "HTTP closes");
     object_world_close(&world);

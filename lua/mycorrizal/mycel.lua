@@ -83,7 +83,7 @@ local META <const> = { __index = index, __names = names, __tostring = function()
 --- "NAME:EPOCH". EFENCED: the septum was shown a newer epoch of that name.
 ---@param key string
 ---@param item any a string, number, boolean, or table of such
----@param options { ttl: any, keep_ttl: boolean?, if_version: integer?, if_absent: boolean?, if_present: boolean?, timeout: number|string?, fence: any }?
+---@param options myco.change.options?
 ---@return integer? version
 ---@return string? message
 ---@return string? code
@@ -174,16 +174,19 @@ function Septum:update(key, change, options)
 end
 
 require("mycorrizal.changes")(Septum)
+require("mycorrizal.many")(Septum)
 
 -- ── Many keys ──
 
---- How many keys there are.
+--- How many keys there are, that begin with `prefix` if it is given.
+---@param prefix string?
 ---@param options { timeout: number|string? }?
 ---@return integer?
 ---@return string? message
 ---@return string? code
-function Septum:count(options)
-  return task.await(core.count, self.handle, text.optional_ms(options, "timeout"))
+function Septum:count(prefix, options)
+  if type(prefix) == "table" then prefix, options = nil, prefix end
+  return task.await(core.count, self.handle, prefix or "", text.optional_ms(options, "timeout"))
 end
 
 --- One page of a scan by prefix: a flat list of key, value bytes, version, and the cursor of the

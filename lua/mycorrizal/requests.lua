@@ -11,7 +11,6 @@ local M <const> = {}
 
 local RECORDS_MAX <const> = 4096
 local EVENTS_AT_ONCE <const> = 256
-local WRITERS_MAX <const> = 64
 
 local function leader_of(node, subsystem)
   for _, leader in ipairs(node.nodosum:leaders() or {}) do
@@ -129,21 +128,19 @@ function M.command(context, request)
   return { result = result }
 end
 
-local function store(septum, records, state)
-  while state.next <= #records and not state.message do
-    local record = records[state.next]
-    state.next = state.next + 1
-    local bytes = type(record[2]) == "string" and record[2] or value.encode(record[2])
-    local version, message, code = septum:put_bytes(record[1], bytes)
-    if version then
-      state.stored = state.stored + 1
-    else
-      state.message, state.code = ("'%s': %s"):format(record[1], message), code
-    end
+-- Records as put_many() takes them: strings as they are, everything else as Lua's values.
+local function raw(records)
+  local items = {}
+  for i, record in ipairs(records) do
+    local bytes, message = record[2], nil
+    if type(bytes) ~= "string" then bytes, message = value.encode(bytes) end
+    if not bytes then return nil, ("'%s': %s"):format(record[1], message) end
+    items[i] = { record[1], bytes }
   end
+  return items
 end
 
---- Stores many records, {key, value} each, several at a time.
+--- Stores many records, {key, value} each, one request for each primary.
 function M.load(context, request)
   local records = request.records
   if type(records) ~= "table" or #records > RECORDS_MAX then return nil, "no records, or too many", "EINVAL" end
@@ -154,11 +151,12 @@ function M.load(context, request)
   end
   local septum, message, code = context.node.mycel:septum(tostring(request.septum))
   if not septum then return nil, message, code end
-  local state, writers = { next = 1, stored = 0 }, {}
-  for i = 1, math.min(WRITERS_MAX, #records) do writers[i] = task.spawn(store, septum, records, state) end
-  for _, writer in ipairs(writers) do writer:join() end
-  if state.message then return nil, state.message, state.code end
-  return { stored = state.stored }
+  local items, why = raw(records)
+  if not items then return nil, why, "EINVAL" end
+  if #items == 0 then return { stored = 0 } end
+  local stored, failure, failed = septum:put_many(items, { raw = true })
+  if not stored then return nil, failure, failed end
+  return { stored = #items }
 end
 
 return M

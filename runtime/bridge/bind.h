@@ -52,8 +52,6 @@ struct myco_slice myco__check_slice(lua_State *L, int index);
 struct myco_septum *myco__check_septum(lua_State *L, int index);
 /* name or nil, epoch from `first` on; lent as long as the arguments. */
 struct myco_fence myco__check_fence(lua_State *L, int first);
-/* A table {kind =, key =, value =, …}; key and value are lent as long as the table has them. */
-struct myco_change myco__check_change(lua_State *L, int index);
 unsigned myco__optional_ms(lua_State *L, int index); /* nil: 0 */
 /* true when the call was taken (its callback will come); else drops `call` and pushes the
  * failure. */

@@ -188,13 +188,15 @@ static void on_count(const struct myco_result *result, void *data)
     myco__call_finish(data, push_count, result);
 }
 
-/* count(septum, timeout_ms, callback) */
+/* count(septum, prefix, timeout_ms, callback) */
 static int mycel_count(lua_State *L)
 {
     struct myco_septum *septum = myco__check_septum(L, 1);
-    unsigned timeout_ms = myco__optional_ms(L, 2);
-    struct myco__call *call = myco__call_new(L, 3);
-    return myco__started(L, myco_count_async(septum, timeout_ms, on_count, call), call);
+    struct myco_slice prefix = myco__check_slice(L, 2);
+    unsigned timeout_ms = myco__optional_ms(L, 3);
+    struct myco__call *call = myco__call_new(L, 4);
+    return myco__started(
+        L, myco_count_prefix_async(septum, prefix, timeout_ms, on_count, call), call);
 }
 
 static void push_slice(lua_State *L, struct myco_slice slice)

@@ -58,7 +58,8 @@ static struct myco_slice field_slice(lua_State *L, int index, const char *name)
     return slice;
 }
 
-struct myco_change myco__check_change(lua_State *L, int index)
+/* A table {kind =, key =, value =, …}; key and value are lent as long as the table has them. */
+static struct myco_change check_change(lua_State *L, int index)
 {
     luaL_checktype(L, index, LUA_TTABLE);
     struct myco_change change = {.key = field_slice(L, index, "key"),
@@ -81,7 +82,7 @@ struct myco_change myco__check_change(lua_State *L, int index)
 static int ops_change(lua_State *L)
 {
     struct myco_septum *septum = myco__check_septum(L, 1);
-    struct myco_change change = myco__check_change(L, 2);
+    struct myco_change change = check_change(L, 2);
     struct myco_change_options options = MYCO_CHANGE_OPTIONS_INIT;
     options.timeout_ms = myco__optional_ms(L, 3);
     options.fence = myco__check_fence(L, 4);
@@ -89,4 +90,75 @@ static int ops_change(lua_State *L)
     return myco__started(L, myco_change_async(septum, &change, &options, on_changed, call), call);
 }
 
-const luaL_Reg myco__bind_ops[] = {{"change", ops_change}, {NULL, NULL}};
+/* ── many ── */
+
+struct results {
+    const struct myco_result *items;
+    size_t count;
+};
+
+/* A list of { value = , version = , expires_in_ms = , count = } or { message = , code = }. */
+static int push_results(lua_State *L, const void *payload)
+{
+    const struct results *results = payload;
+    if (!results->count) return myco__push_failure(L, MYCO_ENOMEM, NULL);
+    lua_createtable(L, (int)results->count, 0);
+    for (size_t i = 0; i < results->count; i++) {
+        const struct myco_result *result = &results->items[i];
+        lua_createtable(L, 0, 4);
+        if (result->status) {
+            lua_pushstring(L, result->message);
+            lua_setfield(L, -2, "message");
+            lua_pushstring(L, myco_errname(result->status));
+            lua_setfield(L, -2, "code");
+        } else {
+            lua_pushlstring(L, result->value.data ? result->value.data : "", result->value.size);
+            lua_setfield(L, -2, "value");
+            lua_pushinteger(L, (lua_Integer)result->version);
+            lua_setfield(L, -2, "version");
+            lua_pushinteger(L, (lua_Integer)result->expires_in_ms);
+            lua_setfield(L, -2, "expires_in_ms");
+            lua_pushinteger(L, (lua_Integer)result->count);
+            lua_setfield(L, -2, "count");
+        }
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+static void on_results(const struct myco_result *items, size_t count, void *data)
+{
+    struct results results = {items, count};
+    myco__call_finish(data, push_results, &results);
+}
+
+/* A list of changes, in a userdata that it leaves on the stack; their bytes belong to the list. */
+static struct myco_change *check_changes(lua_State *L, int index, size_t *count)
+{
+    luaL_checktype(L, index, LUA_TTABLE);
+    *count = (size_t)luaL_len(L, index);
+    luaL_argcheck(L, *count >= 1 && *count <= 65536, index, "from 1 to 65536 changes");
+    struct myco_change *changes = lua_newuserdatauv(L, *count * sizeof *changes, 0);
+    for (size_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, index, (lua_Integer)i + 1);
+        changes[i] = check_change(L, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    return changes;
+}
+
+/* many(septum, {change, …}, timeout_ms, fence, epoch, callback) */
+static int ops_many(lua_State *L)
+{
+    struct myco_septum *septum = myco__check_septum(L, 1);
+    struct myco_change_options options = MYCO_CHANGE_OPTIONS_INIT;
+    options.timeout_ms = myco__optional_ms(L, 3);
+    options.fence = myco__check_fence(L, 4);
+    size_t count;
+    struct myco_change *changes = check_changes(L, 2, &count);
+    struct myco__call *call = myco__call_new(L, 6);
+    int status = myco_many_async(septum, changes, count, &options, on_results, call);
+    return myco__started(L, status, call);
+}
+
+const luaL_Reg myco__bind_ops[] = {{"change", ops_change}, {"many", ops_many}, {NULL, NULL}};

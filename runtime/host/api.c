@@ -183,7 +183,9 @@ static void run_op(struct myco *node, struct node_post *post, bool closed)
         myco_core_put(core, op->septum, op->key, op->value, &op->put, op->cb, op->data);
         break;
     case OP_DEL: myco_core_del(core, op->septum, op->key, &op->put, op->cb, op->data); break;
-    case OP_COUNT: myco_core_count(core, op->septum, op->timeout_ms, op->cb, op->data); break;
+    case OP_COUNT:
+        myco_core_count(core, op->septum, op->key, op->timeout_ms, op->cb, op->data);
+        break;
     case OP_SCAN:
         myco_core_scan(core, op->septum, op->key, op->value, op->limit, op->keys_only,
             op->timeout_ms, op->page_cb, op->data);
@@ -262,11 +264,18 @@ int myco_del_async(struct myco_septum *septum, struct myco_slice key,
     return submit(septum->node, op);
 }
 
-int myco_count_async(struct myco_septum *septum, unsigned timeout_ms, myco_result_cb cb, void *data)
+int myco_count_prefix_async(struct myco_septum *septum, struct myco_slice prefix,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
 {
-    struct op *op = make_op(OP_COUNT, myco_bytes(NULL, 0), myco_bytes(NULL, 0), cb, data);
+    if (prefix.size > MYCO_KEY_SIZE_MAX) return MYCO_ETOOBIG;
+    struct op *op = make_op(OP_COUNT, prefix, myco_bytes(NULL, 0), cb, data);
     if (op) op->septum = septum->id, op->timeout_ms = timeout_ms;
     return submit(septum->node, op);
+}
+
+int myco_count_async(struct myco_septum *septum, unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    return myco_count_prefix_async(septum, myco_bytes(NULL, 0), timeout_ms, cb, data);
 }
 
 int myco_scan_async(struct myco_septum *septum, struct myco_slice prefix, struct myco_slice cursor,
@@ -347,11 +356,18 @@ int myco_del(struct myco_septum *septum, struct myco_slice key,
 
 int myco_count(struct myco_septum *septum, uint64_t *count, struct myco_err *err)
 {
+    return myco_count_prefix(septum, myco_bytes(NULL, 0), count, err);
+}
+
+int myco_count_prefix(
+    struct myco_septum *septum, struct myco_slice prefix, uint64_t *count, struct myco_err *err)
+{
     struct node_waiter waiter;
     int rc = node_refuse_on_loop(septum->node, err);
     if (rc) return rc;
     node_waiter_init(&waiter, err, NULL);
-    rc = node_waiter_wait(&waiter, myco_count_async(septum, 0, node_waiter_wake, &waiter), "count");
+    rc = node_waiter_wait(
+        &waiter, myco_count_prefix_async(septum, prefix, 0, node_waiter_wake, &waiter), "count");
     if (rc == 0) *count = waiter.result.count;
     return rc;
 }

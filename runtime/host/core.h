@@ -92,8 +92,11 @@ enum myco_request {
     MYCO_REQUEST_DEL,
     MYCO_REQUEST_COUNT,
     MYCO_REQUEST_SCAN,
-    MYCO_REQUEST_CHANGE /* feature operations: from here on */
+    MYCO_REQUEST_CHANGE, /* feature operations: from here on */
+    MYCO_REQUEST_MANY,
+    MYCO_REQUEST_COUNT_PREFIX
 };
+#define MYCO_REQUEST_LAST MYCO_REQUEST_COUNT_PREFIX
 
 /* Creates or finds; answered with the septum's id in result->version. */
 void myco_core_septum(struct myco_core *core, const char *name, const char *spec,
@@ -111,8 +114,12 @@ void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice ke
 /* Copied, its fence too; ->key chooses the hypha. Checked by the caller (core_change_check). */
 void myco_core_change(struct myco_core *core, uint64_t septum, const struct myco_change *change,
     unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data);
-void myco_core_count(
-    struct myco_core *core, uint64_t septum, unsigned timeout_ms, myco_result_cb cb, void *data);
+/* `changes` as core_changes_write() has them, checked; copied. The callback may come before this
+ * returns only without memory, with no results. */
+void myco_core_many(struct myco_core *core, uint64_t septum, struct myco_slice changes,
+    unsigned timeout_ms, const struct myco_fence *fence, myco_results_cb cb, void *data);
+void myco_core_count(struct myco_core *core, uint64_t septum, struct myco_slice prefix,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
 void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice prefix,
     struct myco_slice cursor, unsigned limit, bool keys_only, unsigned timeout_ms, myco_page_cb cb,
     void *data);

@@ -49,17 +49,14 @@ static int give(struct myco_core *core, struct core_hypha *copy, struct myco_sli
     return rc;
 }
 
-int core_serve_change(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
-    struct myco_slice bytes, const struct myco_fence *fence, const struct core_token *token)
+int core_serve_changed(struct myco_core *core, struct core_hypha *copy,
+    const struct myco_change *change, const struct myco_fence *fence,
+    const struct core_token *token)
 {
     const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
-    struct myco_reader in = myco_reader(bytes.data, bytes.size);
-    struct myco_change change;
     const char *why;
     if (!septum) return MYCO_ENOTFOUND;
-    if (!core_change_read(&in, &change) || !myco_read_done(&in)) return MYCO_EPROTO;
-    change.key = key;
-    int rc = core_change_check(&change, core->options.value_size_max, &why);
+    int rc = core_change_check(change, core->options.value_size_max, &why);
     if (rc) return rc;
     if (fence->name && septum->options.kind != MYCO_SEPTUM_DURABLE) return MYCO_ENOTSUP;
     if (fence->name && core_fence_newer(core, fence)) return MYCO_EFENCED;
@@ -67,11 +64,21 @@ int core_serve_change(struct myco_core *core, struct core_hypha *copy, struct my
     struct core_change_world world = {.now_ms = core_expiry_now(copy),
         .ttl_ms = septum->options.ttl_ms,
         .value_size_max = core->options.value_size_max};
-    if (myco_hypha_latest(copy->hypha, key, &item)) world.item = &item;
+    if (myco_hypha_latest(copy->hypha, change->key, &item)) world.item = &item;
     struct core_outcome outcome;
-    core_change_compute(&change, &world, &outcome);
+    core_change_compute(change, &world, &outcome);
     MYCO_METRIC_ADD(core->env->metrics, CHANGES, 1);
-    rc = give(core, copy, key, &outcome, fence, token);
+    rc = give(core, copy, change->key, &outcome, fence, token);
     myco_buf_free(&outcome.made);
     return rc;
+}
+
+int core_serve_change(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
+    struct myco_slice bytes, const struct myco_fence *fence, const struct core_token *token)
+{
+    struct myco_reader in = myco_reader(bytes.data, bytes.size);
+    struct myco_change change;
+    if (!core_change_read(&in, &change) || !myco_read_done(&in)) return MYCO_EPROTO;
+    change.key = key;
+    return core_serve_changed(core, copy, &change, fence, token);
 }

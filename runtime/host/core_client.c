@@ -6,42 +6,15 @@
 
 #include "base/assert.h"
 #include "host/core_change.h"
-#include "host/core_internal.h"
+#include "host/core_op.h"
 
-#define RETRY_MS       10 /* between attempts of what waits */
-#define OPS_MAX        65536
-#define SCAN_LIMIT     1000
-#define SCAN_LIMIT_MAX 10000
-#define SCAN_BYTES_MAX (4u * 1024 * 1024)
-
-enum where { WAITING, SENT, LOCAL };
-
-struct core_op {
-    struct myco_list link; /* core->waiting */
-    struct myco_core *core;
-    enum where where;
-    enum myco_request what;
-    uint64_t septum;
-    uint32_t hypha;
-    struct myco_buf key, value; /* SCAN: prefix and after */
-    struct myco_put_options put;
-    uint32_t limit;
-    bool keys_only, keyed;
-    uint64_t deadline_ns, request, token, sent_to;
-    myco_result_cb cb;
-    void *data;
-    /* answered before the call that asked returned: told on a later turn */
-    bool starting;
-    struct myco_deferred later;
-    struct myco_result result;
-    struct myco_buf kept;
-    char message[160];
-};
+#define RETRY_MS 10 /* between attempts of what waits */
+#define OPS_MAX  65536
 
 static bool is_write(const struct core_op *op)
 {
     return op->what == MYCO_REQUEST_PUT || op->what == MYCO_REQUEST_DEL ||
-           op->what == MYCO_REQUEST_CHANGE;
+           op->what == MYCO_REQUEST_CHANGE || op->writes;
 }
 
 static void tell(void *data)
@@ -64,6 +37,8 @@ static void finish(struct core_op *op, const struct myco_result *result)
         token->op = NULL; /* the hypha still answers it: nobody waits any more */
         token->sweep = true;
     }
+    if (op->batch) core_batch_forget(op->batch);
+    op->batch = NULL;
     op->request = op->token = 0;
     op->result = *result;
     if (!op->starting) {
@@ -87,11 +62,11 @@ static void wait_again(struct core_op *op)
 {
     if (op->request) myco_map_del(&op->core->requests, op->request);
     op->request = op->token = op->sent_to = 0;
-    op->where = WAITING;
+    op->where = CORE_OP_WAITING;
 }
 
 /* Statuses that say that it did not happen, and may at another node or a little later. */
-static bool again(int status)
+bool core_op_again(int status)
 {
     return status == MYCO_EUNAVAILABLE || status == MYCO_ENOTLEADER || status == MYCO_EFULL ||
            status == MYCO_ENOTCONN;
@@ -99,7 +74,7 @@ static bool again(int status)
 
 void core_op_replied(struct core_op *op, const struct myco_result *result)
 {
-    if (again(result->status)) {
+    if (core_op_again(result->status)) {
         wait_again(op);
         return;
     }
@@ -156,22 +131,38 @@ static void refused_here(struct core_op *op, int rc)
     core_op_answered(op, rc, message, version);
 }
 
+static void many_here(struct core_op *op)
+{
+    struct core_token token = {.op = op};
+    op->where = CORE_OP_LOCAL;
+    bool starting = op->starting;
+    op->starting = true; /* answered by the call: told later, so that the op is still there */
+    int rc = core_serve_many(
+        op->core, op->septum, myco_buf_as_slice(&op->value), &op->put.fence, &token, &op->batch);
+    op->starting = starting;
+    if (rc) refused_here(op, rc);
+}
+
 static void here(struct core_op *op)
 {
     struct core_hypha *copy;
+    if (op->what == MYCO_REQUEST_MANY) {
+        many_here(op);
+        return;
+    }
     int rc = core_serve_table(op->core, op->septum, op->hypha, &copy);
     if (rc) return; /* not yet: stays waiting */
     if (op->what == MYCO_REQUEST_GET && op->put.fence.name) {
         struct core_token token = {.op = op};
-        op->where = LOCAL;
+        op->where = CORE_OP_LOCAL;
         op->token = op->core->next_token + 1; /* what core_give_token gives next */
         rc = core_fence_read(op->core, copy, myco_buf_as_slice(&op->key), &op->put.fence, &token);
         if (rc) refused_here(op, rc);
     } else if (op->what == MYCO_REQUEST_GET) {
         get_here(op, copy);
-    } else if (op->what == MYCO_REQUEST_COUNT) {
-        struct myco_result result = {.message = "",
-            .count = myco_table_count_live(myco_hypha_table(copy->hypha), core_expiry_now(copy))};
+    } else if (op->what == MYCO_REQUEST_COUNT || op->what == MYCO_REQUEST_COUNT_PREFIX) {
+        struct myco_result result = {
+            .message = "", .count = core_serve_count(copy, myco_buf_as_slice(&op->key))};
         finish(op, &result);
     } else if (op->what == MYCO_REQUEST_SCAN) {
         struct myco_buf page = {0};
@@ -183,7 +174,7 @@ static void here(struct core_op *op)
     } else {
         struct core_token token = {.op = op};
         struct myco_slice key = myco_buf_as_slice(&op->key), value = myco_buf_as_slice(&op->value);
-        op->where = LOCAL;
+        op->where = CORE_OP_LOCAL;
         op->token = op->core->next_token + 1; /* what core_give_token gives next */
         rc = op->what == MYCO_REQUEST_CHANGE
                  ? core_serve_change(op->core, copy, key, value, &op->put.fence, &token)
@@ -221,7 +212,7 @@ static void there(struct core_op *op, uint64_t primary)
         op->request = 0;
         return;
     }
-    op->where = SENT;
+    op->where = CORE_OP_SENT;
     op->sent_to = primary;
     myco_map_put(&core->requests, op->request, op);
 }
@@ -268,10 +259,10 @@ static void late(struct core_op *op)
 {
     char message[160];
     const struct myco_septum_record *septum = myco_state_septum(op->core->state, op->septum);
-    if (op->where != WAITING) {
+    if (op->where != CORE_OP_WAITING) {
         if (is_write(op))
             fail(op, MYCO_EUNKNOWN,
-                op->core->disk_full && op->where == LOCAL
+                op->core->disk_full && op->where == CORE_OP_LOCAL
                     ? "there is no space left on disk: it may happen yet"
                     : "no answer from the primary in time: it may have happened");
         else
@@ -316,7 +307,7 @@ void core_ops_retry(void *data)
         if (op->later.cb && op->result.message) continue; /* answered, and about to be told */
         if (now >= op->deadline_ns)
             late(op);
-        else if (op->where == WAITING)
+        else if (op->where == CORE_OP_WAITING)
             attempt(op);
     }
     if (myco_list_empty(&core->waiting)) myco_timer_stop(&core->retry); /* until there is one */
@@ -326,7 +317,7 @@ void core_ops_peer_down(struct myco_core *core, uint64_t node)
 {
     MYCO_LIST_EACH (item, &core->waiting) {
         struct core_op *op = MYCO_CONTAINER(item, struct core_op, link);
-        if (op->where != SENT || op->sent_to != node) continue;
+        if (op->where != CORE_OP_SENT || op->sent_to != node) continue;
         if (is_write(op))
             fail(op, MYCO_EUNKNOWN, "the connection to the primary broke: it may have happened");
         else
@@ -343,7 +334,7 @@ void core_ops_close(struct myco_core *core)
         if (op->result.message)
             tell(op);
         else
-            fail(op, op->where != WAITING && is_write(op) ? MYCO_EUNKNOWN : MYCO_ECLOSED,
+            fail(op, op->where != CORE_OP_WAITING && is_write(op) ? MYCO_EUNKNOWN : MYCO_ECLOSED,
                 "the node closes");
     }
     myco_map_free(&core->requests);
@@ -365,7 +356,7 @@ void core_ops_response(struct myco_core *core, uint64_t from, struct myco_slice 
     myco_read_str(&in, message, sizeof message);
     result.value = myco_read_slice(&in);
     if (in.bad || !op || op->sent_to != from) return;
-    if (again(result.status)) {
+    if (core_op_again(result.status)) {
         bool generic = strcmp(message, myco_strerror(result.status)) == 0;
         snprintf(op->message, sizeof op->message, "%s", generic ? "" : message);
         wait_again(op);
@@ -377,7 +368,7 @@ void core_ops_response(struct myco_core *core, uint64_t from, struct myco_slice 
 
 /* ── asking ── */
 
-static struct core_op *make(struct myco_core *core, enum myco_request what, uint64_t septum,
+struct core_op *core_op_new(struct myco_core *core, enum myco_request what, uint64_t septum,
     unsigned timeout_ms, myco_result_cb cb, void *data)
 {
     struct core_op *op = myco_alloc(sizeof *op);
@@ -393,7 +384,7 @@ static struct core_op *make(struct myco_core *core, enum myco_request what, uint
     return op;
 }
 
-static void start(struct core_op *op)
+void core_op_start(struct core_op *op)
 {
     op->starting = true;
     if (op->core->requests.count >= OPS_MAX)
@@ -418,19 +409,19 @@ static void start_keyed(struct core_op *op, struct myco_slice key)
 {
     op->keyed = true;
     myco_buf_bytes(&op->key, key.data, key.size);
-    start(op);
+    core_op_start(op);
 }
 
 void myco_core_get(struct myco_core *core, uint64_t septum, struct myco_slice key,
     unsigned timeout_ms, myco_result_cb cb, void *data)
 {
-    start_keyed(make(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data), key);
+    start_keyed(core_op_new(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data), key);
 }
 
 void myco_core_get_with(struct myco_core *core, uint64_t septum, struct myco_slice key,
     unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data)
 {
-    struct core_op *op = make(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data);
+    struct core_op *op = core_op_new(core, MYCO_REQUEST_GET, septum, timeout_ms, cb, data);
     if (fence) show_fence(op, fence);
     start_keyed(op, key);
 }
@@ -439,7 +430,7 @@ void myco_core_put(struct myco_core *core, uint64_t septum, struct myco_slice ke
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data)
 {
     struct core_op *op =
-        make(core, MYCO_REQUEST_PUT, septum, options ? options->timeout_ms : 0, cb, data);
+        core_op_new(core, MYCO_REQUEST_PUT, septum, options ? options->timeout_ms : 0, cb, data);
     if (options) op->put = *options, show_fence(op, &options->fence);
     myco_buf_bytes(&op->value, value.data, value.size);
     start_keyed(op, key);
@@ -449,7 +440,7 @@ void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice ke
     const struct myco_put_options *options, myco_result_cb cb, void *data)
 {
     struct core_op *op =
-        make(core, MYCO_REQUEST_DEL, septum, options ? options->timeout_ms : 0, cb, data);
+        core_op_new(core, MYCO_REQUEST_DEL, septum, options ? options->timeout_ms : 0, cb, data);
     if (options) op->put = *options, show_fence(op, &options->fence);
     start_keyed(op, key);
 }
@@ -457,164 +448,8 @@ void myco_core_del(struct myco_core *core, uint64_t septum, struct myco_slice ke
 void myco_core_change(struct myco_core *core, uint64_t septum, const struct myco_change *change,
     unsigned timeout_ms, const struct myco_fence *fence, myco_result_cb cb, void *data)
 {
-    struct core_op *op = make(core, MYCO_REQUEST_CHANGE, septum, timeout_ms, cb, data);
+    struct core_op *op = core_op_new(core, MYCO_REQUEST_CHANGE, septum, timeout_ms, cb, data);
     if (fence) show_fence(op, fence);
     core_change_write(change, &op->value);
     start_keyed(op, change->key);
-}
-
-/* ── counting: every hypha's primary, added up ── */
-
-struct count {
-    uint32_t left;
-    uint64_t sum;
-    int status;
-    char message[160];
-    myco_result_cb cb;
-    void *data;
-};
-
-static void counted(const struct myco_result *result, void *data)
-{
-    struct count *count = data;
-    count->sum += result->count;
-    if (result->status && !count->status) {
-        count->status = result->status;
-        snprintf(count->message, sizeof count->message, "%s", result->message);
-    }
-    if (--count->left) return;
-    struct myco_result total = {
-        .status = count->status, .message = count->message, .count = count->sum};
-    count->cb(&total, count->data);
-    myco_free(count);
-}
-
-void myco_core_count(
-    struct myco_core *core, uint64_t septum, unsigned timeout_ms, myco_result_cb cb, void *data)
-{
-    const struct myco_septum_record *record = myco_state_septum(core->state, septum);
-    struct count *count = myco_alloc(sizeof *count);
-    count->left = record ? record->options.hyphae : 1;
-    count->cb = cb;
-    count->data = data;
-    for (uint32_t h = 0, n = count->left; h < n; h++) {
-        struct core_op *op =
-            make(core, MYCO_REQUEST_COUNT, record ? septum : 0, timeout_ms, counted, count);
-        op->hypha = h;
-        start(op);
-    }
-}
-
-/* ── scanning: hypha by hypha ── the cursor is the hypha (u32) and the last key */
-
-struct scan {
-    struct myco_core *core;
-    uint64_t septum, deadline_ns;
-    struct myco_buf prefix, after, items;
-    uint32_t hypha, hyphae, limit, count;
-    bool keys_only;
-    myco_page_cb cb;
-    void *data;
-};
-
-static void scan_next(struct scan *scan);
-
-static void scan_end(struct scan *scan, int status, const char *message)
-{
-    struct myco_reader in = myco_reader(scan->items.data, scan->items.size);
-    struct myco_scan_item *items = myco_alloc((scan->count + 1) * sizeof *items);
-    for (uint32_t i = 0; i < scan->count; i++) {
-        items[i].key = myco_read_slice(&in);
-        items[i].value = myco_read_slice(&in);
-        items[i].version = myco_read_u64(&in);
-    }
-    struct myco_buf cursor = {0};
-    if (scan->hypha < scan->hyphae && !status) {
-        myco_buf_u32(&cursor, scan->hypha);
-        myco_buf_bytes(&cursor, scan->after.data, scan->after.size);
-    }
-    struct myco_page page = {
-        status, message, items, status ? 0 : scan->count, myco_buf_as_slice(&cursor)};
-    scan->cb(&page, scan->data);
-    myco_free(items);
-    myco_buf_free(&cursor);
-    myco_buf_free(&scan->prefix);
-    myco_buf_free(&scan->after);
-    myco_buf_free(&scan->items);
-    myco_free(scan);
-}
-
-/* A page of one hypha: u32 count, u8 more, then items: slice key, slice value, u64 version */
-static void scanned(const struct myco_result *result, void *data)
-{
-    struct scan *scan = data;
-    if (result->status) {
-        scan_end(scan, result->status, result->message);
-        return;
-    }
-    struct myco_reader in = myco_reader(result->value.data, result->value.size);
-    uint32_t count = myco_read_u32(&in);
-    bool more = myco_read_u8(&in);
-    myco_buf_bytes(&scan->items, in.at, myco_read_left(&in));
-    struct myco_slice last = {NULL, 0};
-    for (uint32_t i = 0; i < count; i++) {
-        last = myco_read_slice(&in);
-        myco_read_slice(&in);
-        myco_read_u64(&in);
-    }
-    if (!myco_read_done(&in) || scan->items.failed) {
-        scan_end(scan, MYCO_EPROTO, "a page of a scan is malformed");
-        return;
-    }
-    scan->count += count;
-    myco_buf_clear(&scan->after);
-    if (more) {
-        myco_buf_bytes(&scan->after, last.data, last.size);
-    } else {
-        scan->hypha++;
-    }
-    if (scan->hypha >= scan->hyphae || scan->count >= scan->limit ||
-        scan->items.size >= SCAN_BYTES_MAX)
-        scan_end(scan, 0, "");
-    else
-        scan_next(scan);
-}
-
-static void scan_next(struct scan *scan)
-{
-    uint64_t now = myco_now_ns(scan->core->env);
-    uint64_t left_ms = scan->deadline_ns > now ? (scan->deadline_ns - now) / 1000000 : 0;
-    struct core_op *op = make(scan->core, MYCO_REQUEST_SCAN, scan->septum,
-        left_ms ? (unsigned)left_ms : 1, scanned, scan);
-    op->hypha = scan->hypha;
-    op->limit = scan->limit - scan->count;
-    op->keys_only = scan->keys_only;
-    myco_buf_bytes(&op->key, scan->prefix.data, scan->prefix.size);
-    myco_buf_bytes(&op->value, scan->after.data, scan->after.size);
-    start(op);
-}
-
-void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice prefix,
-    struct myco_slice cursor, unsigned limit, bool keys_only, unsigned timeout_ms, myco_page_cb cb,
-    void *data)
-{
-    const struct myco_septum_record *record = myco_state_septum(core->state, septum);
-    struct scan *scan = myco_alloc(sizeof *scan);
-    scan->core = core;
-    scan->septum = record ? septum : 0; /* unknown here: refused, once this node has joined */
-    scan->hyphae = record ? record->options.hyphae : 1;
-    scan->limit = limit == 0 ? SCAN_LIMIT : limit > SCAN_LIMIT_MAX ? SCAN_LIMIT_MAX : limit;
-    scan->keys_only = keys_only;
-    scan->cb = cb;
-    scan->data = data;
-    scan->deadline_ns = myco_now_ns(core->env) +
-                        (uint64_t)(timeout_ms ? timeout_ms : core->options.timeout_ms) * 1000000;
-    myco_buf_bytes(&scan->prefix, prefix.data, prefix.size);
-    if (cursor.size >= 4) {
-        struct myco_reader in = myco_reader(cursor.data, cursor.size);
-        scan->hypha = myco_read_u32(&in);
-        myco_buf_bytes(&scan->after, in.at, myco_read_left(&in));
-        if (scan->hypha >= scan->hyphae) scan->hypha = scan->hyphae - 1;
-    }
-    scan_next(scan);
 }

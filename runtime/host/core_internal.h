@@ -40,6 +40,8 @@ struct core_token {
     uint64_t node, request;   /* else: a remote node's request */
     bool sweep;               /* nobody waits */
     struct core_fence *fence; /* owned; NULL: none */
+    struct core_batch *batch; /* one of many; NULL: alone */
+    uint32_t index;           /* in the batch */
     struct core_reply *reply; /* owned; NULL: status and version are the whole answer */
 };
 
@@ -253,11 +255,24 @@ int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_
 /* core_change_serve.c: the same for a change (core_change.h), of which `change` is the bytes. */
 int core_serve_change(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
     struct myco_slice change, const struct myco_fence *fence, const struct core_token *token);
+int core_serve_changed(struct myco_core *core, struct core_hypha *copy,
+    const struct myco_change *change, const struct myco_fence *fence,
+    const struct core_token *token);
+/* core_many_serve.c: `changes` as core_changes_write() has them; answered when all are: *given
+ * (may be NULL) may be gone when this returns. */
+int core_serve_many(struct myco_core *core, uint64_t septum, struct myco_slice changes,
+    const struct myco_fence *fence, const struct core_token *token, struct core_batch **given);
+void core_batch_answered(
+    struct core_batch *batch, uint32_t index, const struct myco_result *result);
+void core_batch_forget(struct core_batch *batch); /* its op waits no more */
+void core_respond(
+    struct myco_core *core, uint64_t to, uint64_t request, const struct myco_result *result);
 int core_serve_table(struct myco_core *core, uint64_t septum, uint32_t index,
     struct core_hypha **copy); /* may it be read here now? */
 /* One page: u32 count, u8 more, then items: slice key, slice value, u64 version. */
 void core_serve_scan(const struct core_hypha *copy, struct myco_slice prefix,
     struct myco_slice after, uint32_t limit, bool keys_only, struct myco_buf *out);
+uint64_t core_serve_count(const struct core_hypha *copy, struct myco_slice prefix);
 void core_serve_sweep(struct myco_core *core);
 uint64_t core_expiry_now(const struct core_hypha *copy);
 

@@ -79,7 +79,7 @@ int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_
     return rc;
 }
 
-static void respond(
+void core_respond(
     struct myco_core *core, uint64_t to, uint64_t request, const struct myco_result *result)
 {
     struct myco_buf out = {0};
@@ -124,10 +124,12 @@ void core_serve_complete_with(
     }
     if (token->fence && token->fence->read && !status)
         core_fence_stands(core, token);
+    else if (token->batch)
+        core_batch_answered(token->batch, token->index, &result);
     else if (token->op)
         core_op_replied(token->op, &result);
     else if (!token->sweep)
-        respond(core, token->node, token->request, &result);
+        core_respond(core, token->node, token->request, &result);
     core_token_free(token);
 }
 
@@ -168,6 +170,29 @@ void core_serve_scan(const struct core_hypha *copy, struct myco_slice prefix,
     out->data[4] = page.more;
 }
 
+struct counted {
+    struct myco_slice prefix;
+    uint64_t now_ms, count;
+};
+
+static bool count_one(const struct myco_table_item *item, void *data)
+{
+    struct counted *counted = data;
+    bool alive = !item->expires_ms || item->expires_ms > counted->now_ms;
+    if (alive && item->key.size >= counted->prefix.size &&
+        memcmp(item->key.data, counted->prefix.data, counted->prefix.size) == 0)
+        counted->count++;
+    return true;
+}
+
+uint64_t core_serve_count(const struct core_hypha *copy, struct myco_slice prefix)
+{
+    struct counted counted = {.prefix = prefix, .now_ms = core_expiry_now(copy)};
+    if (!prefix.size) return myco_table_count_live(myco_hypha_table(copy->hypha), counted.now_ms);
+    myco_table_each(myco_hypha_table(copy->hypha), count_one, &counted);
+    return counted.count;
+}
+
 /* ── requests of other nodes ── */
 
 static void serve_read(struct myco_core *core, uint64_t from, uint64_t request,
@@ -190,14 +215,14 @@ static void serve_read(struct myco_core *core, uint64_t from, uint64_t request,
             result.status = MYCO_ENOTFOUND;
             result.message = myco_strerror(MYCO_ENOTFOUND);
         }
-    } else if (what == MYCO_REQUEST_COUNT) {
-        result.count = myco_table_count_live(myco_hypha_table(copy->hypha), now);
+    } else if (what == MYCO_REQUEST_COUNT || what == MYCO_REQUEST_COUNT_PREFIX) {
+        result.count = core_serve_count(copy, key);
     } else {
         core_serve_scan(copy, key, value, limit > 10000 ? 10000 : limit, keys_only, &page);
         result.value = myco_buf_as_slice(&page);
         if (page.failed) result.status = MYCO_ENOMEM, result.message = myco_strerror(MYCO_ENOMEM);
     }
-    respond(core, from, request, &result);
+    core_respond(core, from, request, &result);
     myco_buf_free(&page);
 }
 
@@ -209,7 +234,7 @@ void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
     if (copy)
         serve_read(core, from, request, MYCO_REQUEST_GET, copy, key, myco_bytes(NULL, 0), 0, false);
     else
-        respond(core, from, request, &refused);
+        core_respond(core, from, request, &refused);
 }
 
 /* What is refused before the hypha was asked. */
@@ -223,7 +248,7 @@ static void refuse(struct myco_core *core, uint64_t from, uint64_t request, uint
     if (fence->name) core_fence_refusal(core, fence, status, message, sizeof message);
     struct myco_result refused = {.status = status, .message = message};
     if (status == MYCO_EFENCED) refused.version = core_fence_newer(core, fence);
-    respond(core, from, request, &refused);
+    core_respond(core, from, request, &refused);
 }
 
 void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice payload)
@@ -245,13 +270,18 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
         options.fence = (struct myco_fence){fence, myco_read_u64(&in)};
         if (!*fence || !options.fence.epoch) in.bad = true;
     }
-    if (!myco_read_done(&in) || what < MYCO_REQUEST_GET || what > MYCO_REQUEST_CHANGE) {
+    if (!myco_read_done(&in) || what < MYCO_REQUEST_GET || what > MYCO_REQUEST_LAST) {
         MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
         return;
     }
     struct core_hypha *copy;
-    int rc = core_serve_table(core, septum, index, &copy);
     struct core_token token = {.node = from, .request = request};
+    if (what == MYCO_REQUEST_MANY) {
+        int failed = core_serve_many(core, septum, value, &options.fence, &token, NULL);
+        if (failed) refuse(core, from, request, 0, failed, &options.fence);
+        return;
+    }
+    int rc = core_serve_table(core, septum, index, &copy);
     if (rc == 0 && (what == MYCO_REQUEST_PUT || what == MYCO_REQUEST_DEL)) {
         rc = core_serve_write(core, copy, what, key, value, &options, &token);
         if (rc == 0) return;

@@ -360,11 +360,11 @@ struct myco_change_options {
  * does not run. */
 MYCO_API int myco_change_async(struct myco_septum *septum, const struct myco_change *change,
     const struct myco_change_options *options, myco_result_cb cb, void *data);
-/* Waits; *result lies with the caller, its value is given: myco_value_release(&result->value).
- * result may be NULL. */
+/* Waits. `changed` may be NULL; its value is given: myco_value_release(&changed->value). */
 struct myco_changed {
     struct myco_value value; /* with version and expires_in_ms */
     uint64_t count;
+    int status; /* of one of many */
 };
 MYCO_API int myco_change(struct myco_septum *septum, const struct myco_change *change,
     const struct myco_change_options *options, struct myco_changed *changed, struct myco_err *err);
@@ -377,6 +377,30 @@ MYCO_API int myco_append(struct myco_septum *septum, struct myco_slice key, stru
 /* Gets, and lets it live for ttl_ms from now. value is given; NULL: not wanted. */
 MYCO_API int myco_touch(struct myco_septum *septum, struct myco_slice key, uint64_t ttl_ms,
     struct myco_value *value, struct myco_err *err);
+
+/* ── Mycel: many at once ── those of one primary in one request. Each change ends for itself, some
+ * may fail; changes of one key happen in their order unless one is tried again. At most 65,536, and
+ * 64 MiB of keys and values (ETOOBIG). */
+
+/* In the order of the changes; lent until it returns. NULL and 0: there was no memory. */
+typedef void (*myco_results_cb)(const struct myco_result *results, size_t count, void *data);
+MYCO_API int myco_many_async(struct myco_septum *septum, const struct myco_change *changes,
+    size_t count, const struct myco_change_options *options, myco_results_cb cb, void *data);
+/* Waits. changed[count] may be NULL; each value is given. 0 when all went well, else the status of
+ * the first that did not, ENOTFOUND not counting: then the others are in `changed` all the same. */
+MYCO_API int myco_many(struct myco_septum *septum, const struct myco_change *changes, size_t count,
+    const struct myco_change_options *options, struct myco_changed *changed, struct myco_err *err);
+/* The same with every default: values[i] is given, .owner NULL when keys[i] is absent. */
+MYCO_API int myco_get_many(struct myco_septum *septum, const struct myco_slice *keys, size_t count,
+    struct myco_value *values, struct myco_err *err);
+MYCO_API int myco_put_many(struct myco_septum *septum, const struct myco_slice *keys,
+    const struct myco_slice *values, size_t count, struct myco_err *err);
+
+/* Keys that begin with a prefix; "" counts all, as myco_count(). Costs a pass over the tables. */
+MYCO_API int myco_count_prefix_async(struct myco_septum *septum, struct myco_slice prefix,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
+MYCO_API int myco_count_prefix(
+    struct myco_septum *septum, struct myco_slice prefix, uint64_t *count, struct myco_err *err);
 
 /* One page of a scan by prefix. Order: by hypha, then by key. `cursor` is "" at first; the page's
  * cursor continues it (also after hyphae moved), and is "" at the end. */

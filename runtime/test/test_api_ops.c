@@ -147,6 +147,81 @@ static void test_conditions(struct myco_septum *septum)
     is_int(change(septum, none, NULL), MYCO_EINVAL, "%s", err.message);
 }
 
+#define MANY 3000
+
+static struct myco_slice number_key(char (*text)[16], int i)
+{
+    snprintf(text[i], sizeof text[i], "k:%05d", i);
+    return myco_str(text[i]);
+}
+
+static void test_many(struct myco *node, struct myco *other)
+{
+    struct myco_septum *septum = kit_septum(node, "many", "kind=durable replicas=1 hyphae=8");
+    struct myco_septum *there = kit_septum(other, "many", NULL);
+    char(*text)[16] = malloc(MANY * sizeof *text);
+    struct myco_slice *keys = malloc(MANY * sizeof *keys), *values = malloc(MANY * sizeof *values);
+    struct myco_value *got = malloc(MANY * sizeof *got);
+    for (int i = 0; i < MANY; i++) {
+        keys[i] = number_key(text, i);
+        values[i] = myco_bytes(text[i] + 2, 5);
+    }
+    is_int(myco_put_many(septum, keys, values, MANY - 1, &err), 0, "put many: %s", err.message);
+    uint64_t count = 0;
+    ok(!myco_count(there, &count, &err) && count == MANY - 1, "all are there");
+    ok(!myco_count_prefix(there, myco_str("k:000"), &count, &err) && count == 100,
+        "count with a prefix: %llu", (unsigned long long)count);
+    is_int(myco_get_many(there, keys, MANY, got, &err), 0, "get many: %s", err.message);
+    int right = 0;
+    for (int i = 0; i < MANY - 1; i++)
+        right += got[i].size == 5 && !memcmp(got[i].data, text[i] + 2, 5) && got[i].version > 0;
+    is_int(right, MANY - 1, "each key has its own value");
+    ok(got[MANY - 1].owner == NULL, "what is absent has none");
+    for (int i = 0; i < MANY; i++) myco_value_release(&got[i]);
+
+    struct myco_change mixed[] = {
+        {.kind = MYCO_CHANGE_INCR, .key = myco_str("n"), .delta = 3},
+        {.kind = MYCO_CHANGE_PUT, .key = keys[0], .value = myco_str("x"), .if_absent = true},
+        {.kind = MYCO_CHANGE_DEL, .key = keys[1]},
+        {.kind = MYCO_CHANGE_INCR, .key = keys[2], .delta = 1},
+        {.kind = MYCO_CHANGE_GET, .key = myco_str("nobody")},
+        {.kind = MYCO_CHANGE_INCR, .key = myco_str("n"), .delta = 4},
+    };
+    struct myco_changed done[6];
+    is_int(myco_many(there, mixed, 6, NULL, done, &err), MYCO_ECONFLICT, "says the first failure");
+    ok(done[0].status == 0 && done[0].count == 3 && done[5].status == 0 && done[5].count == 7,
+        "those of one key in their order");
+    ok(done[1].status == MYCO_ECONFLICT && done[2].status == 0 && done[4].status == MYCO_ENOTFOUND,
+        "each has its own result");
+    is_int((long long)done[3].count, 3, "'00002' is a number");
+    for (int i = 0; i < 6; i++) myco_value_release(&done[i].value);
+    is_int(myco_many(there, mixed, 0, NULL, done, &err), MYCO_EINVAL, "%s", err.message);
+    free(text), free(keys), free(values), free(got);
+}
+
+/* Values that fill more than one answer, and more than one request. */
+static void test_many_large(struct myco *node, struct myco *other)
+{
+    struct myco_septum *septum = kit_septum(node, "large", "kind=durable replicas=0 hyphae=2");
+    struct myco_slice keys[20], values[20];
+    struct myco_value got[20];
+    char text[20][16], *large = calloc(1, 1 << 20);
+    int right = 0;
+    for (int i = 0; i < 20; i++) {
+        keys[i] = number_key(text, i);
+        values[i] = myco_bytes(large, (1 << 20) - (size_t)i);
+    }
+    is_int(myco_put_many(septum, keys, values, 20, &err), 0, "20 MiB: %s", err.message);
+    is_int(myco_get_many(kit_septum(other, "large", NULL), keys, 20, got, &err), 0, "and back: %s",
+        err.message);
+    for (int i = 0; i < 20; i++) {
+        right += got[i].size == values[i].size;
+        myco_value_release(&got[i]);
+    }
+    is_int(right, 20, "whole");
+    free(large);
+}
+
 #define THREADS 6
 #define ROUNDS  40
 
@@ -200,6 +275,8 @@ int main(void)
     test_lifetimes(nodes[1]);
     test_conditions(septum);
     test_at_once(nodes);
+    test_many(nodes[1], nodes[2]);
+    test_many_large(nodes[0], nodes[1]);
     for (unsigned i = 0; i < KIT_NODES; i++) myco_close(nodes[i]);
     return plan_done();
 }

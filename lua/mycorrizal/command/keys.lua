@@ -48,7 +48,7 @@ local function count(context, args)
   local septum, message, code = open(context, args)
   if not septum then return nil, message, code end
   local number
-  number, message, code = septum:count()
+  number, message, code = septum:count(args.prefix)
   if not number then return nil, message, code end
   return { value = number, text = ("%d\n"):format(number) }
 end
@@ -97,7 +97,8 @@ return {
     missing = "there is no such key", run = del,
   },
   {
-    name = "count", summary = "How many keys a septum has.", args = { { "septum" } }, flags = { json = JSON },
+    name = "count", summary = "How many keys a septum has, that begin with PREFIX.",
+    args = { { "septum" }, { "prefix", optional = true } }, flags = { json = JSON },
     run = count,
   },
   {

@@ -1,0 +1,1 @@
+myco_fuzz(changes LAYERS host)

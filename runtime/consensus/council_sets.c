@@ -1,8 +1,10 @@
 /* Sets of hyphae: primaries of the dead are replaced, dead backups leave, copies that nobody wants
- * any more go. */
+ * any more go, and a cache that nobody has any more begins anew. */
 #include "consensus/council.h"
 
-#define CHANGES_MAX 512 /* in one command */
+#define CHANGES_MAX   512   /* in one command */
+#define CACHE_DEAD_MS 5000  /* from then on nobody waits for who has a cache */
+#define CACHE_DISK_MS 30000 /* nor for who has it on a disk, and may be starting again */
 
 static bool may_succeed(
     const struct myco_council *council, const struct myco_hypha_record *hypha, uint64_t node)
@@ -65,6 +67,35 @@ static uint64_t superfluous(
     return 0;
 }
 
+/* It does not come back in time: it left, another bears its name, or it has been dead for long. */
+static bool is_lost(
+    const struct myco_council *council, const struct myco_holder *holder, uint64_t patience_ms)
+{
+    const struct myco_council_options *options = &council->options;
+    const struct myco_member_record *record = myco_state_member(options->state, holder->node);
+    if (holder->node == options->self ||
+        !myco__council_gone(council, holder->node, holder->generation))
+        return false;
+    if (!record || record->left || myco__council_replaced(council, holder->node)) return true;
+    const struct myco_member *member = myco_swim_get(options->swim, holder->node);
+    uint64_t now_ms = myco_now_ms(options->env);
+    if (!member) return now_ms - council->reign_began_ms >= patience_ms;
+    return member->state >= MYCO_MEMBER_DEAD && now_ms - member->changed_ms >= patience_ms;
+}
+
+/* What a cache held is owed to nobody: better to be empty than to wait for the dead. */
+static bool is_forgotten(const struct myco_council *council,
+    const struct myco_septum_record *septum, const struct myco_set *set)
+{
+    if (septum->options.kind != MYCO_SEPTUM_CACHE ||
+        !myco_state_feature(council->options.state, MYCO_FEATURE_CACHE_FORGET))
+        return false;
+    uint64_t patience_ms = septum->options.level == MYCO_LEVEL_DISK ? CACHE_DISK_MS : CACHE_DEAD_MS;
+    for (uint8_t i = 0; i < set->in_sync_count; i++)
+        if (!is_lost(council, &set->in_sync[i], patience_ms)) return false;
+    return true;
+}
+
 static void say(const struct myco_council *council, const char *what,
     const struct myco_septum_record *septum, uint32_t index, uint64_t node)
 {
@@ -72,36 +103,51 @@ static void say(const struct myco_council *council, const char *what,
         septum->name, index, (unsigned long long)node);
 }
 
-static bool judge(const struct myco_council *council, const struct myco_septum_record *septum,
-    uint32_t index, struct myco_buf *body)
+enum verdict { KEEP, CHANGE, FORGET };
+
+static enum verdict judge(const struct myco_council *council,
+    const struct myco_septum_record *septum, uint32_t index, struct myco_buf *body)
 {
     const struct myco_hypha_record *hypha = &septum->hyphae[index];
     const struct myco_set *set = &hypha->set;
-    if (!set->primary || hypha->from_store) return false;
+    if (!set->primary || hypha->from_store) return KEEP;
     if (myco__council_gone(council, set->primary, generation_in(set, set->primary))) {
         uint64_t next = successor(council, hypha);
-        if (!next) return false;
+        if (!next && is_forgotten(council, septum, set)) {
+            myco_command_set(body, MYCO_SET_FORGET, septum->id, index, set->epoch, set->version,
+                set->primary, 0);
+            say(council, "all who held it are lost: a cache begins anew", septum, index,
+                set->primary);
+            return FORGET;
+        }
+        if (!next) return KEEP;
         myco_command_set(
             body, MYCO_SET_REPLACE, septum->id, index, set->epoch, set->version, next, 0);
         say(council, "a primary is gone, another takes over", septum, index, next);
-        return true;
+        return CHANGE;
     }
     uint64_t node = superfluous(council, hypha);
-    if (!node) return false;
+    if (!node) return KEEP;
     myco_command_set(body, MYCO_SET_SHRINK, septum->id, index, set->epoch, set->version, node, 0);
     say(council, "a copy is not needed any more", septum, index, node);
-    return true;
+    return CHANGE;
 }
 
 bool myco__council_sets(struct myco_council *council)
 {
     const struct myco_state *state = council->options.state;
     struct myco_buf body = {0};
-    uint32_t changes = 0;
+    uint32_t changes = 0, forgotten = 0;
     for (uint32_t s = 0; s < state->septum_count; s++)
-        for (uint32_t h = 0; h < state->septa[s]->options.hyphae && changes < CHANGES_MAX; h++)
-            changes += judge(council, state->septa[s], h, &body);
+        for (uint32_t h = 0; h < state->septa[s]->options.hyphae && changes < CHANGES_MAX; h++) {
+            enum verdict verdict = judge(council, state->septa[s], h, &body);
+            changes += verdict != KEEP;
+            forgotten += verdict == FORGET;
+        }
     if (!changes) return false;
+    if (forgotten)
+        MYCO_WARN(council->options.env->log, "mycel",
+            "caches whose holders are all lost begin anew, empty", "hyphae=%u", forgotten);
     MYCO_INFO(council->options.env->log, "nodosum", "changing sets of hyphae", "count=%u", changes);
     myco__council_propose(council, MYCO_COMMAND_SETS, &body);
     return true;

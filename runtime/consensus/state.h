@@ -285,13 +285,16 @@ void myco_command_place(struct myco_buf *out, uint64_t septum, uint32_t hypha,
 
 /* SHRINK: `node` leaves the set. EXPAND: `node` (joining) enters it. PRIMARY: an in-sync `node`
  * takes over from a live primary, which stays in the set. REPLACE: it takes over from a dead one,
- * which leaves the set. LOADED: the primary has loaded the hypha from the object store. */
+ * which leaves the set. LOADED: the primary has loaded the hypha from the object store. FORGET: of
+ * a cache, whose holders are all lost for good: nobody holds it any more, and it begins anew,
+ * empty, where it is placed next (feature cache_forget). */
 enum myco_set_change {
     MYCO_SET_SHRINK,
     MYCO_SET_EXPAND,
     MYCO_SET_PRIMARY,
     MYCO_SET_REPLACE,
-    MYCO_SET_LOADED
+    MYCO_SET_LOADED,
+    MYCO_SET_FORGET
 };
 void myco_command_set(struct myco_buf *out, enum myco_set_change change, uint64_t septum,
     uint32_t hypha, uint64_t epoch, uint64_t version, uint64_t node,

@@ -125,8 +125,17 @@ static bool take_over(
     return true;
 }
 
-static bool change(struct myco_state *state, struct myco_hypha_record *hypha, uint8_t what,
-    uint64_t node, uint64_t generation)
+static bool forget(const struct myco_septum_record *septum, struct myco_hypha_record *hypha)
+{
+    if (septum->options.kind != MYCO_SEPTUM_CACHE || hypha->from_store || !hypha->set.primary)
+        return false;
+    hypha->set.in_sync_count = 0;
+    hypha->set.primary = 0;
+    return true;
+}
+
+static bool change(struct myco_state *state, const struct myco_septum_record *septum,
+    struct myco_hypha_record *hypha, uint8_t what, uint64_t node, uint64_t generation)
 {
     switch (what) {
     case MYCO_SET_SHRINK: return shrink(state, hypha, node);
@@ -137,6 +146,7 @@ static bool change(struct myco_state *state, struct myco_hypha_record *hypha, ui
         if (node != hypha->set.primary || !hypha->from_store) return false;
         hypha->from_store = false;
         return true;
+    case MYCO_SET_FORGET: return forget(septum, hypha);
     default: return false;
     }
 }
@@ -153,7 +163,7 @@ void myco__sets_change(
         if (in->bad || !septum || index >= septum->options.hyphae) continue;
         struct myco_hypha_record *hypha = &septum->hyphae[index];
         if (hypha->set.epoch != epoch || hypha->set.version != version ||
-            !change(state, hypha, what, node, generation)) {
+            !change(state, septum, hypha, what, node, generation)) {
             result->status = MYCO_ECONFLICT;
             continue;
         }

@@ -1,5 +1,6 @@
 /* Those who use a cache, or a septum that acknowledges before it is on disks: it may forget what
- * was written last, but a read returns only what somebody once wrote to that key, whole. */
+ * was written last, but a read returns only what somebody once wrote to that key, whole. A cache
+ * serves again after healing, whoever of its holders is lost for ever. */
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct sim_cache {
     struct sim_world *world;
     const char *name, *spec;
     uint64_t septum, written, under_way;
+    uint32_t served; /* a bit for each key that was read since sim_cache_last() */
     bool stopped, creating, running;
 };
 
@@ -59,6 +61,8 @@ static void got(const struct myco_result *result, void *data)
             memcmp(result->value.data, wanted, SIZE) != 0))
         sim_violated(cache->world, "%s returned for c%u what nobody wrote there (%llx)",
             cache->name, asked->key, (unsigned long long)word);
+    if (result->status == 0 || result->status == MYCO_ENOTFOUND)
+        cache->served |= UINT32_C(1) << asked->key;
     myco_free(asked);
 }
 
@@ -133,6 +137,33 @@ void sim_cache_start(struct sim_cache *cache)
 void sim_cache_stop(struct sim_cache *cache)
 {
     cache->stopped = true;
+}
+
+void sim_cache_last(struct sim_cache *cache)
+{
+    cache->served = 0;
+}
+
+static void read_key(struct sim_cache *cache, struct myco_core *core, unsigned number)
+{
+    struct asked *asked = myco_alloc(sizeof *asked);
+    char key[16];
+    *asked = (struct asked){cache, number};
+    snprintf(key, sizeof key, "c%u", number);
+    cache->under_way++;
+    myco_core_get(core, cache->septum, myco_str(key), TIMEOUT_MS, got, asked);
+}
+
+bool sim_cache_served(struct sim_cache *cache)
+{
+    struct sim_world *world = cache->world;
+    if (!cache->septum || cache->served == (UINT32_C(1) << KEYS) - 1) return true;
+    for (unsigned i = 0; i < world->options.nodes && !cache->under_way; i++) {
+        if (!world->nodes[i].core || !myco_core_ready(world->nodes[i].core)) continue;
+        for (unsigned key = 0; key < KEYS; key++)
+            if (!(cache->served >> key & 1)) read_key(cache, world->nodes[i].core, key);
+    }
+    return false;
 }
 
 bool sim_cache_idle(const struct sim_cache *cache)

@@ -269,6 +269,12 @@ static bool upgraded(void *data)
     return world->violation[0] || sim_upgraded(world);
 }
 
+static bool cache_serves(void *data)
+{
+    struct sim_world *world = data;
+    return world->violation[0] || sim_cache_served(world->cache);
+}
+
 static bool served(void *data)
 {
     struct sim_world *world = data;
@@ -346,6 +352,8 @@ static void rest(struct sim_world *world)
     sim_clients_stop(world); /* every key is read again, after the last write */
     await(world, formed, SIM_HEALING_MS, "a node does not become ready after healing");
     await(world, serves, SIM_HEALING_MS, "a hypha does not serve after healing");
+    sim_cache_last(world->cache);
+    await(world, cache_serves, SIM_HEALING_MS, "a cache does not serve after healing");
     sim_locks_last(world);
     await(world, served, SIM_HEALING_MS, "who waits for a lock does not get it after healing");
     sim_locks_stop(world);

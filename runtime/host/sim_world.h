@@ -155,6 +155,8 @@ void sim_cache_free(struct sim_cache *cache);
 void sim_cache_start(struct sim_cache *cache);
 void sim_cache_stop(struct sim_cache *cache);
 bool sim_cache_idle(const struct sim_cache *cache);
+void sim_cache_last(struct sim_cache *cache);   /* every key is to be read once more */
+bool sim_cache_served(struct sim_cache *cache); /* that is done; asks */
 
 /* Every second world with all faults has a septum that acknowledges before it is on disks, and no
  * rot: of that, a lost disk and a restart together may take the last copy. */

@@ -122,12 +122,18 @@ static void place(struct world *world, uint64_t septum, uint32_t hypha, uint64_t
     apply_as(world, MYCO_COMMAND_PLACE, 1, 1, 0, &body);
 }
 
+static int change_of(struct world *world, uint64_t septum, enum myco_set_change what,
+    const struct myco_set *set, uint64_t node, uint64_t generation)
+{
+    struct myco_buf body = {0};
+    myco_command_set(&body, what, septum, 0, set->epoch, set->version, node, generation);
+    return apply(world, MYCO_COMMAND_SETS, 1, &body);
+}
+
 static int change(struct world *world, enum myco_set_change what, const struct myco_set *set,
     uint64_t node, uint64_t generation)
 {
-    struct myco_buf body = {0};
-    myco_command_set(&body, what, 1, 0, set->epoch, set->version, node, generation);
-    return apply(world, MYCO_COMMAND_SETS, 1, &body);
+    return change_of(world, 1, what, set, node, generation);
 }
 
 /* ── members ── */
@@ -276,6 +282,30 @@ static void test_sets(void)
     place(&world, 1, 7, 3, 1);
     place(&world, 9, 0, 3, 1);
     ok(true, "what is not there can't be placed");
+    myco_state_free(world.state);
+}
+
+/* A cache that nobody has any more begins anew; nothing durable ever does. */
+static void test_forget(void)
+{
+    struct world world;
+    open_world(&world);
+    init(&world);
+    for (uint64_t node = 1; node <= 3; node++) join(&world, node, 1, true);
+    struct myco_set *durable = &make_septum(&world, "a", "kind=durable hyphae=1")->hyphae[0].set;
+    place(&world, 1, 0, 1, 2);
+    is_int(change(&world, MYCO_SET_FORGET, durable, 1, 0), MYCO_ECONFLICT, "durable: refused");
+    ok(durable->primary == 1 && durable->in_sync_count == 2, "and nothing is lost");
+    struct myco_septum_record *septum = make_septum(&world, "b", "kind=cache hyphae=1");
+    place(&world, 2, 0, 1, 2);
+    struct myco_set *set = &septum->hyphae[0].set, before = *set;
+    is_int(change_of(&world, 2, MYCO_SET_FORGET, set, 1, 0), 0, "a cache forgets");
+    ok(!set->primary && !set->in_sync_count && set->version > before.version, "nobody holds it");
+    is_int(change_of(&world, 2, MYCO_SET_FORGET, &before, 1, 0), MYCO_ECONFLICT, "once");
+    is_int(change_of(&world, 2, MYCO_SET_FORGET, set, 1, 0), MYCO_ECONFLICT, "there is nothing");
+    place(&world, 2, 0, 3, 2);
+    ok(set->primary == 3 && set->in_sync_count == 2 && set->epoch > before.epoch,
+        "placed elsewhere, it begins in a new epoch");
     myco_state_free(world.state);
 }
 
@@ -449,6 +479,7 @@ int main(void)
     test_elections();
     test_septa();
     test_sets();
+    test_forget();
     test_restarts();
     test_policies();
     test_round_trip();

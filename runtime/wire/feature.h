@@ -36,7 +36,8 @@
     X(ACCEPT_LOSS, 11, 0, "accept_loss", "an operator's word that data is lost")                   \
     X(OPERATIONS, 12, 1, "operations", "counters, appends, batches and more, at the primary")      \
     X(TOPIC_FENCES, 13, 1, "topic_fences", "messages that show an epoch")                          \
-    X(OBJECT_LEVEL, 14, 1, "object_level", "septa that acknowledge what the object store holds")
+    X(OBJECT_LEVEL, 14, 1, "object_level", "septa that acknowledge what the object store holds")   \
+    X(CACHE_FORGET, 16, 1, "cache_forget", "a cache begins anew when all who held it are lost")
 
 enum myco_feature {
 #define X(symbol, bit, built, name, doc) MYCO_FEATURE_##symbol = bit,

@@ -2,7 +2,7 @@
  *
  *   late       by more than a quarter of the lease
  *   slow       more than one tick in a hundred was late in the last 10 s, and at least three
- *   well again five seconds without a late one
+ *   well again five seconds without a late one; twice as long after each relapse within ten minutes
  *
  * A slow node says so in gossip. The council then prefers others for elections, and asks it to give
  * up those that it has; it itself hands over its primaries, and the consensus group, to nodes that
@@ -23,6 +23,20 @@ static int by_size(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+/* One that is starved for long comes and goes; each return would hand it what it can't hold. */
+static void note_change(struct core_lag *lag, uint64_t now_ms)
+{
+    if (!lag->slow) {
+        lag->well_at_ms = now_ms;
+        return;
+    }
+    bool relapse = lag->well_at_ms && now_ms - lag->well_at_ms < MYCO_LAG_RELAPSE_MS;
+    lag->relapses = !relapse                                ? 0
+                    : lag->relapses < MYCO_LAG_RELAPSES_MAX ? lag->relapses + 1
+                                                            : MYCO_LAG_RELAPSES_MAX;
+    lag->slow_at_ms = now_ms;
+}
+
 bool core_lag_sample(struct core_lag *lag, uint64_t now_ms, uint64_t lag_ms, uint32_t limit_ms)
 {
     uint32_t sorted[MYCO_LAG_SAMPLES], count = 0, late = 0;
@@ -41,8 +55,9 @@ bool core_lag_sample(struct core_lag *lag, uint64_t now_ms, uint64_t lag_ms, uin
     if (lag_ms > limit_ms) lag->late_at_ms = now_ms;
     bool was = lag->slow;
     if (late >= LATE_TICKS_MIN && late * 100 > count) lag->slow = true;
-    if (lag->slow && now_ms - lag->late_at_ms >= MYCO_LAG_CALM_MS) lag->slow = false;
-    if (lag->slow && !was) lag->slow_at_ms = now_ms;
+    uint64_t calm_ms = (uint64_t)MYCO_LAG_CALM_MS << lag->relapses;
+    if (lag->slow && now_ms - lag->late_at_ms >= calm_ms) lag->slow = false;
+    if (lag->slow != was) note_change(lag, now_ms);
     return was != lag->slow;
 }
 

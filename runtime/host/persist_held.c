@@ -119,7 +119,7 @@ void persist_held_check(struct core_persist *persist)
 {
     struct myco_core *core = persist->core;
     uint64_t now = myco_now_ms(core->env);
-    char reason[120], why[200];
+    char reason[160], why[240];
     MYCO_LIST_EACH (item, &persist->held) {
         struct persist_held *held = MYCO_CONTAINER(item, struct persist_held, link);
         if (core_persist_offset(core, held->septum, held->hypha) >= held->offset) {

@@ -1,6 +1,7 @@
 /* When a node is slow.
  * Would catch: one hiccup that moves everything away; a starved node that is not noticed within its
- * lease; one that flaps, as it is well in between; a p99 that is not of the last ten seconds. */
+ * lease; one that flaps, as it is well in between, or comes back ever again; a p99 that is not of
+ * the last ten seconds. */
 #include "host/core_lag.h"
 #include "tap.h"
 
@@ -46,5 +47,16 @@ int main(void)
     ticks(&run, 5500, 1);
     ok(!run.lag.slow, "five good ones do");
     is_int(run.changes, 2, "once each");
+    for (unsigned calm_s = 10; calm_s <= 40; calm_s *= 2) {
+        while (!run.lag.slow) ticks(&run, 1, 90);
+        ticks(&run, calm_s * 1000 - 1000, 1);
+        ok(run.lag.slow, "a relapse: after %u s it is not well yet,", calm_s - 1);
+        ticks(&run, 1500, 1);
+        ok(!run.lag.slow, "but after %u s", calm_s);
+    }
+    ticks(&run, MYCO_LAG_RELAPSE_MS, 1);
+    while (!run.lag.slow) ticks(&run, 1, 90);
+    ticks(&run, 5500, 1);
+    ok(!run.lag.slow, "ten good minutes make up for it");
     return plan_done();
 }

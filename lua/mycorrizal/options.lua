@@ -16,6 +16,7 @@ local M <const> = {}
 ---@field labels table<string,string>|string?
 ---@field tls string? folder with ca.pem, node.pem, node.key
 ---@field key string? file of keys that seal gossip, as `mycorrizal keygen` prints them
+---@field store_key string? file of keys that seal objects in the store, or "env:NAME"
 ---@field expect integer? form one cluster once so many fresh nodes met
 ---@field timeout number|string? default deadline of every call
 ---@field lease number|string? of all that a node leads
@@ -83,7 +84,7 @@ local function labels(value)
 end
 
 local PLAIN <const> = {
-  "name", "cluster", "listen", "advertise", "admin", "data", "store", "tls", "key", "lua_path", "config",
+  "name", "cluster", "listen", "advertise", "admin", "data", "store", "tls", "key", "store_key", "lua_path", "config",
   "expect", "events_max", "log", "log_level",
 }
 

@@ -68,6 +68,7 @@ static void read_options(lua_State *L, struct myco_options *options)
     options->labels = text_option(L, "labels");
     options->tls = text_option(L, "tls");
     options->key = text_option(L, "key");
+    options->store_key = text_option(L, "store_key");
     options->lua_path = text_option(L, "lua_path");
     options->config = text_option(L, "config");
     options->expect = number_option(L, "expect", 0);

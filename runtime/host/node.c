@@ -14,6 +14,7 @@
 #include "host/join.h"
 #include "host/keys.h"
 #include "host/lua_path.h"
+#include "host/store_keys.h"
 
 #define LEAVE_MS   10000
 #define PORT_TRIES 32
@@ -95,7 +96,14 @@ static void on_failed(int status, const char *message, void *data)
 static int open_store(struct myco *node, struct myco_err *err)
 {
     if (!node->store || !*node->store) return 0;
-    return node_store_open(&node->backing, node->loop, myco_uv_env(node->env), node->store, err);
+    struct myco_store_keys keys;
+    bool sealed = node->store_key && *node->store_key;
+    int rc = sealed ? node_store_keys(node->store_key, &node->log, &keys, err) : 0;
+    if (rc == 0)
+        rc = node_store_open(&node->backing, node->loop, myco_uv_env(node->env), node->store, err);
+    if (rc == 0 && sealed) node->backing.object = myco_object_sealed(node->backing.object, &keys);
+    if (sealed) myco_seal_wipe(&keys, sizeof keys);
+    return rc;
 }
 
 /* Asked without the loop, which may be the host's: nothing of its may run inside of our call. */
@@ -260,8 +268,8 @@ static int open_all(struct myco *node, struct myco_err *err)
 static void free_node(struct myco *node)
 {
     char *strings[] = {node->name, node->cluster, node->listen, node->advertise, node->admin,
-        node->join, node->data, node->store, node->labels, node->tls, node->key, node->lua_path,
-        node->config};
+        node->join, node->data, node->store, node->labels, node->tls, node->key, node->store_key,
+        node->lua_path, node->config};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) myco_free(strings[i]);
     node_join_free(node);
     for (struct node_function *function = node->functions, *next; function; function = next) {
@@ -437,6 +445,7 @@ static struct myco *make(const struct myco_options *given, struct myco_err *err)
     node->labels = copy(options.labels);
     node->tls = copy(options.tls);
     node->key = copy(options.key);
+    node->store_key = copy(options.store_key);
     node->lua_path = copy(options.lua_path);
     node->config = copy(options.config);
     node->data = copy(options.data);

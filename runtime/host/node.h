@@ -50,7 +50,7 @@ struct myco {
     /* as given; strings are ours */
     struct myco_options options;
     char *name, *cluster, *listen, *advertise, *admin, *join, *data, *store, *labels, *tls, *key,
-        *lua_path, *config;
+        *store_key, *lua_path, *config;
     char listen_text[MYCO_ADDR_TEXT_MAX], admin_text[MYCO_ADDR_TEXT_MAX], socket_path[108];
 
     struct myco_log log;

@@ -74,6 +74,10 @@ const struct myco_option myco_run_options[] = {
     {"key", MYCO_OPTION_TEXT, NODE(key), .hint = "FILE",
         .doc = "keys that seal gossip, one a line: the first seals, all open",
         .shown = "gossip is not sealed"},
+    {"store_key", MYCO_OPTION_TEXT, NODE(store_key), .hint = "FILE",
+        .doc = "keys that seal what goes into the store, one a line, or env:NAME: the first seals, "
+               "all open",
+        .shown = "the store is not sealed"},
     {"module", MYCO_OPTION_LIST, RUN(modules), .check = check_name, .hint = "NAME",
         .doc = "to load, besides those of the configuration; may be there several times"},
     {"timeout", MYCO_OPTION_DURATION, NODE(timeout_ms), .initial = "5s", .min = 1,

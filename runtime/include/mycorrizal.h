@@ -156,11 +156,14 @@ struct myco_options {
     unsigned no_lua;     /* 1: neither Lua nor pulse; policies are the built-in defaults, in C */
     unsigned events_max; /* events kept for myco_follow(); 0: 4,096 */
     const char *key;     /* file of keys that seal gossip, the first one seals; NULL: not sealed */
+    /* Keys that seal objects in the store, the first one seals: a file, or "env:NAME"; NULL: not
+     * sealed */
+    const char *store_key;
 };
 #define MYCO_OPTIONS_INIT                                                                          \
     {                                                                                              \
         sizeof(struct myco_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,   \
-            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0, 0, NULL                                      \
+            NULL, 0, 0, 0, 0, 2, NULL, NULL, NULL, 0, 0, NULL, NULL                                \
     }
 
 /* Starts a node on a loop thread of its own, and returns once its addresses are bound and its data
@@ -282,10 +285,10 @@ struct myco_get_options {
     struct myco_fence fence; /* once this read was answered, older epochs are refused */
 };
 
-/* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk; object: and named by the
- * manifest of the object store: EUNKNOWN when the store is away, with the reason, and EUNAVAILABLE as
- * soon as that is known).
- * Errors returned at once: EINVAL, ETOOBIG, ECLOSED; then the callback does not run. */
+/* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk;
+ * object: and named by the manifest of the object store: EUNKNOWN when the store is away, with the
+ * reason, and EUNAVAILABLE as soon as that is known). Errors returned at once: EINVAL, ETOOBIG,
+ * ECLOSED; then the callback does not run. */
 MYCO_API int myco_put_async(struct myco_septum *septum, struct myco_slice key,
     struct myco_slice value, const struct myco_put_options *options, myco_result_cb cb, void *data);
 MYCO_API int myco_get_async(struct myco_septum *septum, struct myco_slice key, unsigned timeout_ms,

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "object/sealed.h"
 
 #define MAGIC        0x4d43594d /* "MYCM", little-endian */
 #define VERSION      1
@@ -237,6 +238,11 @@ static int check_frame(struct myco_slice bytes, struct myco_err *err)
 {
     struct myco_reader head = myco_reader(bytes.data, bytes.size);
     uint32_t magic = myco_read_u32(&head), version = myco_read_u16(&head);
+    uint64_t key_id;
+    if (myco_object_is_sealed(bytes, &key_id))
+        return myco_err(err, MYCO_EDENIED,
+            "it is sealed with the key %016llx: start the node with --store-key",
+            (unsigned long long)key_id);
     if (bytes.size < 12 || magic != MAGIC) return myco_err(err, MYCO_ECORRUPT, "not a manifest");
     const uint8_t *end = (const uint8_t *)bytes.data + bytes.size - 4;
     struct myco_reader tail = myco_reader(end, 4);

@@ -1,4 +1,5 @@
 myco_test(object_file LAYERS object)
 myco_test(manifest LAYERS object)
+myco_test(object_sealed LAYERS object)
 myco_test(chain LAYERS object)
 myco_test(chain_faults LAYERS object)

@@ -6,10 +6,12 @@ _pulse() {
   --kind)
     words="cache durable"
     case " ${COMP_WORDS[*]} " in
-    *" events "*) words="member member.joined member.suspected member.refuted member.dead member.left election election.gained election.moved election.lost leader.changed voter voter.added voter.changed voter.removed quorum quorum.lost quorum.regained snapshot.taken snapshot.installed lease lease.lost lease.regained node node.slow node.recovered hyphae.moved septum.created policy policy.applied policy.rolled_back feature.activated keys.rotated" ;;
+    *" events "*) words="member member.joined member.suspected member.refuted member.dead member.left election election.gained election.moved election.lost leader.changed voter voter.added voter.changed voter.removed quorum quorum.lost quorum.regained snapshot.taken snapshot.installed lease lease.lost lease.regained node node.slow node.recovered hyphae hyphae.moved hyphae.loss_accepted septum.created policy policy.applied policy.rolled_back feature.activated keys.rotated" ;;
     esac ;;
   --level) words="memory replicated disk object" ;;
   septum) words="create" ;;
+  hypha) words="accept-loss" ;;
+  accept-loss) words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
   policy) words="list show check try apply rollback" ;;
   apply | check | try | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
@@ -20,7 +22,7 @@ _pulse() {
   campaign) words=$(pulse leaders --json 2>/dev/null | grep -o '"subsystem":"[^"]*"' | cut -d'"' -f4) ;;
   get | put | del | incr | append | touch | expire | take | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
-  *) words="nodes members leaders voters campaign lock transfer events discovery hyphae topology features remove status metrics septa septum keys get put del incr append touch expire take count scan load pub sub request policy --connect --help --json --version -e" ;;
+  *) words="nodes members leaders voters campaign lock transfer events discovery hypha hyphae topology features remove status metrics septa septum keys get put del incr append touch expire take count scan load pub sub request policy --connect --help --json --version -e" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -60,6 +60,24 @@ function Mycel.septa(self)
   return rawget(self, "node"):inspect("septa")
 end
 
+local LOSS_AWAY <const>, LOSS_LOOK <const> = 1, 2 -- MYCO_LOSS_AWAY, MYCO_LOSS_LOOK
+
+--- Goes on without data that is lost: of hyphae whose last in-sync members never come back, the copy that goes furthest
+--- among those that live becomes the primary, or an empty one. Options: septum, hyphae (a list of numbers; nil: all of
+--- the septum that are lost), look (true: only looks), away (true: also where the members are merely away, and may come
+--- back with what they had), reason (kept in the log and the events), timeout.
+--- Returns for each hypha {septum, hypha, epoch, in_sync = {{node, state}}, copies = {{node, epoch, offset, keys}},
+--- goes_on, empty, persisted, certain, accepted}. EBUSY: an in-sync member lives, or may come back.
+---@param options { septum: string, hyphae: integer[]?, look: boolean?, away: boolean?, reason: string?, timeout: any }
+---@return table[]?
+---@return string? message
+---@return string? code
+function Mycel.accept_loss(self, options)
+  local flags = (options.away and LOSS_AWAY or 0) | (options.look and LOSS_LOOK or 0)
+  return task.await(core.accept_loss, rawget(self, "node").handle, options.septum, options.hyphae, flags,
+    options.reason, text.optional_ms(options, "timeout"))
+end
+
 -- mycel.NAME: a method, or the septum of that name.
 local function index(self, name)
   if Mycel[name] or type(name) ~= "string" then return Mycel[name] end

@@ -1,6 +1,8 @@
 /* Elections, and the policies of the cluster. */
 #include "base/mem.h"
 #include "bridge/bind.h"
+#include "bridge/msgpack.h"
+#include "consensus/state.h"
 
 /* ── Elections ── */
 
@@ -250,7 +252,48 @@ static int nodosum_remove(lua_State *L)
         L, myco_remove_async(node, member, flags, timeout_ms, on_done, call), call);
 }
 
+/* The report. */
+static int push_loss(lua_State *L, const void *payload)
+{
+    const struct myco_result *result = payload;
+    const char *why;
+    if (result->status) return myco__push_failed_result(L, result);
+    if (myco__msgpack_push(L, result->value, &why) == 0)
+        return myco__push_failure(L, MYCO_EPROTO, why);
+    return 1;
+}
+
+static void on_loss(const struct myco_result *result, void *data)
+{
+    myco__call_finish(data, push_loss, result);
+}
+
+/* accept_loss(node, septum, hyphae or nil, flags, reason, timeout_ms, callback): the report. */
+static int nodosum_accept_loss(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *septum = luaL_checkstring(L, 2), *reason = luaL_optstring(L, 5, "");
+    uint32_t hyphae[MYCO_LOSSES_MAX];
+    unsigned flags = (unsigned)luaL_checkinteger(L, 4), timeout_ms = myco__optional_ms(L, 6);
+    bool all = lua_isnoneornil(L, 3);
+    lua_Integer count = all ? 0 : luaL_len(L, 3);
+    luaL_argcheck(L, count <= MYCO_LOSSES_MAX, 3, "too many hyphae at a time");
+    for (lua_Integer i = 0; i < count; i++) {
+        lua_geti(L, 3, i + 1);
+        lua_Integer index = luaL_checkinteger(L, -1);
+        luaL_argcheck(L, index >= 0 && index < MYCO_HYPHAE_MAX, 3, "no such hypha");
+        hyphae[i] = (uint32_t)index;
+        lua_pop(L, 1);
+    }
+    struct myco__call *call = myco__call_new(L, 7);
+    return myco__started(L,
+        myco_accept_loss_async(node, septum, all ? NULL : hyphae, (unsigned)count, flags, reason,
+            timeout_ms, on_loss, call),
+        call);
+}
+
 const luaL_Reg myco__bind_nodosum[] = {{"campaign", nodosum_campaign}, {"observe", nodosum_observe},
     {"hand_over", nodosum_hand_over}, {"lock", nodosum_lock}, {"barrier", nodosum_barrier},
     {"policy_apply", nodosum_policy_apply}, {"policy_rollback", nodosum_policy_rollback},
-    {"sync", nodosum_sync}, {"remove", nodosum_remove}, {NULL, NULL}};
+    {"sync", nodosum_sync}, {"remove", nodosum_remove}, {"accept_loss", nodosum_accept_loss},
+    {NULL, NULL}};

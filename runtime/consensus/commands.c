@@ -16,6 +16,7 @@ struct pending {
     struct myco_buf bytes;
     myco_command_cb cb;
     void *data;
+    struct myco_command_result refused; /* status: by ourselves as leader; 0: not */
 };
 
 struct myco_commands {
@@ -84,14 +85,33 @@ uint64_t myco_commands_leader(const struct myco_commands *commands)
     return leader ? leader : commands->hint == commands->self ? 0 : commands->hint;
 }
 
+static int leader_admits(
+    struct myco_commands *commands, struct myco_slice command, struct myco_err *err)
+{
+    if (!commands->events.admits || !myco_rlog_is_leader(commands->log)) return 0;
+    return commands->events.admits(command, err, commands->events.data);
+}
+
+/* Ours, as leader. What is refused for good ends at the next tick: not while it is submitted. */
+static void log_own(struct myco_commands *commands, struct pending *pending)
+{
+    struct myco_slice command = myco_buf_as_slice(&pending->bytes);
+    struct myco_err err = {0};
+    int rc = leader_admits(commands, command, &err);
+    if (rc == 0) rc = myco_rlog_submit(commands->log, command);
+    if (rc) pending->sent_ns = 0;
+    if (rc != MYCO_EBUSY || !err.message[0]) return;
+    pending->refused = (struct myco_command_result){.status = rc};
+    myco_text_copy(pending->refused.message, sizeof pending->refused.message, err.message);
+}
+
 static void dispatch(struct myco_commands *commands, struct pending *pending)
 {
     uint64_t leader = myco_commands_leader(commands);
     if (!leader) return;
     pending->sent_ns = myco_now_ns(commands->env);
     if (leader == commands->self) {
-        if (myco_rlog_submit(commands->log, myco_buf_as_slice(&pending->bytes)))
-            pending->sent_ns = 0;
+        log_own(commands, pending);
         return;
     }
     struct myco_buf copy = {0};
@@ -161,7 +181,9 @@ static void tick(void *data)
         .status = MYCO_ETIMEDOUT, .message = "no consensus leader was found in time"};
     MYCO_LIST_EACH (item, &commands->pending) {
         struct pending *pending = MYCO_CONTAINER(item, struct pending, link);
-        if (now >= pending->deadline_ns)
+        if (pending->refused.status)
+            finish(commands, pending, &pending->refused);
+        else if (now >= pending->deadline_ns)
             finish(commands, pending, pending->sent_ns ? &late : &never);
         else if (now - pending->sent_ns >= (uint64_t)RESEND_MS * 1000000)
             dispatch(commands, pending);
@@ -182,7 +204,8 @@ static void refused(struct myco_commands *commands, uint64_t from, struct myco_s
     myco_read_str(&in, result.message, sizeof result.message);
     struct myco_command_head head = {
         .node = commands->self, .generation = commands->generation, .sequence = sequence};
-    if (!in.bad && (result.status == MYCO_EVERSION || result.status == MYCO_EDENIED))
+    if (!in.bad && (result.status == MYCO_EVERSION || result.status == MYCO_EDENIED ||
+                       result.status == MYCO_EBUSY))
         myco_commands_applied(commands, &head, &result);
 }
 
@@ -214,7 +237,10 @@ void myco_commands_receive(
     if (!myco_command_peek(payload, &head) || head.node != from || !commands->log) return;
     struct myco_err err = {0};
     const struct myco_state *state = commands->events.state;
-    if (myco_rlog_is_leader(commands->log) && state && myco_state_admits(state, payload, &err)) {
+    if (leader_admits(commands, payload, &err)) {
+        refuse(commands, from, head.sequence, err.code == MYCO_EUNAVAILABLE ? NULL : &err);
+    } else if (myco_rlog_is_leader(commands->log) && state &&
+               myco_state_admits(state, payload, &err)) {
         uint64_t now = myco_now_ns(commands->env);
         if (!commands->warned_ns || now - commands->warned_ns > WARN_MS * UINT64_C(1000000)) {
             commands->warned_ns = now;

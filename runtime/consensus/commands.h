@@ -17,6 +17,8 @@ struct myco_commands_events {
     void (*send)(uint64_t to, uint8_t type, struct myco_buf *payload, void *data);
     void *data;
     const struct myco_state *state; /* says which commands may be logged; NULL: all */
+    /* The leader's own word besides, before it logs; NULL: all may. EUNAVAILABLE: not yet. */
+    int (*admits)(struct myco_slice command, struct myco_err *err, void *data);
 };
 
 struct myco_commands *myco_commands_new(struct myco_env *env, uint64_t self, uint64_t generation,

@@ -38,6 +38,11 @@ void myco_council_free(struct myco_council *council);
 void myco_council_poke(struct myco_council *council); /* something changed: look soon */
 void myco_council_applied(struct myco_council *council, const struct myco_command_head *head);
 
+/* As leader: may this command be logged now, beyond what the state says? 0; EBUSY; EUNAVAILABLE:
+ * ask again. */
+int myco_council_admits(
+    const struct myco_council *council, struct myco_slice command, struct myco_err *err);
+
 /* For the files of the council. */
 struct myco_council_member {
     const struct myco_member_record *record;

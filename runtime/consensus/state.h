@@ -18,6 +18,9 @@
 #define MYCO_STATE_NAME_MAX              63
 #define MYCO_LABELS_MAX                  255
 #define MYCO_REMOVED_MAX                 1024 /* ids; then the oldest is forgotten */
+#define MYCO_LOSS_REASON_MAX             127
+#define MYCO_LOSSES_MAX                  512 /* hyphae of one ACCEPT_LOSS */
+#define MYCO_COMMAND_HEAD_SIZE           25
 #define MYCO_VERSION_MAX                 23
 #define MYCO_HYPHAE_MAX                  4096
 #define MYCO_SEPTA_MAX                   1024
@@ -51,7 +54,8 @@
     X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                         \
     X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                \
     X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */          \
-    X(REMOVE, 24, REMOVAL)    /* a member is removed for ever */
+    X(REMOVE, 24, REMOVAL)    /* a member is removed for ever */                                   \
+    X(ACCEPT_LOSS, 25, ACCEPT_LOSS) /* an operator's word: go on without who has everything */
 
 enum myco_command_kind {
 #define X(symbol, number, feature) MYCO_COMMAND_##symbol = number,
@@ -139,6 +143,9 @@ struct myco_state_events {
     void (*on_lock)(
         const struct myco_lock_record *lock, const struct myco_lock_entry *entry, void *data);
     void (*on_ring)(void *data); /* the ring of keys is another one */
+    /* So many hyphae go on without their last in-sync members, at the word of `node`. */
+    void (*on_loss)(const struct myco_septum_record *septum, uint32_t count, const char *reason,
+        uint64_t node, void *data);
 };
 
 #define MYCO_RING_SIZE_MAX 8192
@@ -299,6 +306,17 @@ enum myco_set_change {
 void myco_command_set(struct myco_buf *out, enum myco_set_change change, uint64_t septum,
     uint32_t hypha, uint64_t epoch, uint64_t version, uint64_t node,
     uint64_t generation); /* repeat */
+/* ACCEPT_LOSS of hyphae of one septum, each a compare-and-set: they go on with the copy of `node`,
+ * the only member of the set then, empty or not, from the offset `floor`. */
+struct myco_loss {
+    uint32_t index;
+    uint64_t epoch, version, node, generation, floor;
+};
+void myco_command_loss(struct myco_buf *out, uint64_t septum, const char *reason);
+void myco_command_loss_of(struct myco_buf *out, const struct myco_loss *loss); /* repeat */
+/* Of the body; false: malformed, or no more. reason: MYCO_LOSS_REASON_MAX + 1 bytes. */
+bool myco_loss_head(struct myco_reader *in, uint64_t *septum, char *reason);
+bool myco_loss_next(struct myco_reader *in, struct myco_loss *loss);
 void myco_command_policy(struct myco_buf *out, int kind, const char *name, struct myco_slice source,
     const char *author, uint64_t time_ms);
 /* At most MYCO_RING_SIZE_MAX; `version_before`: of the ring that it replaces. */

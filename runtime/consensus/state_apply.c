@@ -513,7 +513,7 @@ int myco_state_apply(
     if (!myco_command_peek(command, &apply.head))
         return myco__refuse(&apply, MYCO_EINVAL, "malformed");
     if (!myco__command_known(state, apply.head.kind)) return MYCO_EVERSION;
-    myco_read_bytes(&apply.in, 25);
+    myco_read_bytes(&apply.in, MYCO_COMMAND_HEAD_SIZE);
     apply.sender = myco_map_get(&state->members, apply.head.node);
     if (apply.sender && apply.head.kind != MYCO_COMMAND_JOIN && apply.head.sequence) {
         if (apply.sender->generation != apply.head.generation)
@@ -541,6 +541,7 @@ int myco_state_apply(
     case MYCO_COMMAND_BARRIER: return 0;
     case MYCO_COMMAND_FEATURES: return myco__apply_features(&apply);
     case MYCO_COMMAND_REMOVE: return myco__apply_remove(&apply);
+    case MYCO_COMMAND_ACCEPT_LOSS: return myco__apply_loss(&apply);
     case MYCO_COMMAND_RING: return myco__apply_ring(&apply);
     default: return MYCO_EVERSION;
     }

@@ -27,6 +27,7 @@ struct section {
 static const struct section sections[] = {
     {MYCO_FEATURE_LOCKS, myco__locks_save, myco__locks_load},
     {MYCO_FEATURE_REMOVAL, myco__removal_save, myco__removal_load},
+    {MYCO_FEATURE_ACCEPT_LOSS, myco__loss_save, myco__loss_load},
     {MYCO_FEATURE_KEYRING, myco__state_ring_save, myco__state_ring_load},
 };
 

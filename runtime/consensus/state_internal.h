@@ -29,6 +29,14 @@ int myco__apply_remove(struct myco__apply *apply);
 void myco__removal_save(const struct myco_state *state, struct myco_buf *out);
 void myco__removal_load(struct myco_state *state, struct myco_reader *in);
 
+/* state_loss.c */
+int myco__apply_loss(struct myco__apply *apply);
+void myco__loss_save(const struct myco_state *state, struct myco_buf *out);
+void myco__loss_load(struct myco_state *state, struct myco_reader *in);
+
+/* state_sets.c */
+bool myco__sets_join_targets(const struct myco_state *state, struct myco_hypha_record *hypha);
+
 /* state_ring.c */
 int myco__apply_ring(struct myco__apply *apply);
 void myco__state_ring_save(const struct myco_state *state, struct myco_buf *out);

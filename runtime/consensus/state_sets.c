@@ -2,7 +2,7 @@
  * (epoch, version). */
 #include <string.h>
 
-#include "consensus/state.h"
+#include "consensus/state_internal.h"
 
 static const struct myco_member_record *present(const struct myco_state *state, uint64_t node)
 {
@@ -21,7 +21,7 @@ static void drop(struct myco_holder *holders, uint8_t *count, uint64_t node)
 }
 
 /* Joining: the targets that are not in sync. Returns whether that changed. */
-static bool join_targets(const struct myco_state *state, struct myco_hypha_record *hypha)
+bool myco__sets_join_targets(const struct myco_state *state, struct myco_hypha_record *hypha)
 {
     struct myco_holder joining[MYCO_COPIES_MAX] = {{0}};
     uint8_t count = 0;
@@ -66,7 +66,7 @@ static void place(struct myco_state *state, struct myco_septum_record *septum, u
         begin(state, hypha);
         changed = true;
     }
-    changed |= join_targets(state, hypha);
+    changed |= myco__sets_join_targets(state, hypha);
     if (changed) set->version++;
 }
 
@@ -96,7 +96,7 @@ static bool shrink(struct myco_state *state, struct myco_hypha_record *hypha, ui
         !myco_set_has(&hypha->set, node, 0))
         return false;
     drop(hypha->set.in_sync, &hypha->set.in_sync_count, node);
-    join_targets(state, hypha);
+    myco__sets_join_targets(state, hypha);
     return true;
 }
 
@@ -108,7 +108,7 @@ static bool expand(
     if (!member || member->generation != generation || !myco_set_joining(set, node)) return false;
     if (set->in_sync_count == MYCO_COPIES_MAX || myco_set_has(set, node, 0)) return false;
     set->in_sync[set->in_sync_count++] = (struct myco_holder){node, generation};
-    join_targets(state, hypha);
+    myco__sets_join_targets(state, hypha);
     return true;
 }
 
@@ -121,7 +121,7 @@ static bool take_over(
     set->primary = node;
     set->epoch = myco__state_next_epoch(state);
     if (replace || !present(state, old)) drop(set->in_sync, &set->in_sync_count, old);
-    join_targets(state, hypha);
+    myco__sets_join_targets(state, hypha);
     return true;
 }
 
@@ -194,7 +194,7 @@ static bool restart(struct myco_state *state, const struct myco_septum_record *s
             if (set->in_sync_count) set->epoch = myco__state_next_epoch(state);
         }
     }
-    return join_targets(state, hypha) || changed;
+    return myco__sets_join_targets(state, hypha) || changed;
 }
 
 void myco__sets_new_generation(
@@ -216,7 +216,7 @@ void myco__sets_left(struct myco_state *state, uint64_t node)
         struct myco_septum_record *septum = state->septa[s];
         for (uint32_t h = 0; h < septum->options.hyphae; h++) {
             bool changed = shrink(state, &septum->hyphae[h], node);
-            changed |= join_targets(state, &septum->hyphae[h]);
+            changed |= myco__sets_join_targets(state, &septum->hyphae[h]);
             if (!changed) continue;
             septum->hyphae[h].set.version++;
             if (state->events.on_hypha) state->events.on_hypha(septum, h, state->events.data);

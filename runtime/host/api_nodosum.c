@@ -1,4 +1,5 @@
-/* The public calls about the cluster as a whole: to know what is agreed on, to remove members. */
+/* The public calls about the cluster as a whole: to know what is agreed on, to remove members, to
+ * accept that data is lost. */
 #include <string.h>
 
 #include "base/err.h"
@@ -63,4 +64,54 @@ int myco_remove_async(struct myco *node, const char *member, unsigned flags, uns
     struct ask ask = {
         .what = ASK_REMOVE, .timeout_ms = timeout_ms, .flags = flags, .cb = cb, .data = data};
     return post_ask(node, &ask, member);
+}
+
+/* ── accepted losses ── */
+
+struct lose {
+    struct node_post post;
+    uint32_t hyphae[MYCO_LOSSES_MAX];
+    unsigned count, flags, timeout_ms;
+    bool all;
+    char septum[MYCO_STATE_NAME_MAX + 1], reason[MYCO_LOSS_REASON_MAX + 1];
+    myco_result_cb cb;
+    void *data;
+};
+
+static void run_lose(struct myco *node, struct node_post *post, bool closed)
+{
+    struct lose *lose = MYCO_CONTAINER(post, struct lose, post);
+    struct myco_result result = {.status = MYCO_ECLOSED, .message = "the node closes"};
+    if (closed || !node->core || node->closing)
+        lose->cb(&result, lose->data);
+    else
+        myco_core_accept_loss(node->core, lose->septum, lose->all ? NULL : lose->hyphae,
+            lose->count, lose->flags, lose->reason, lose->timeout_ms, lose->cb, lose->data);
+    myco_free(lose);
+}
+
+int myco_accept_loss_async(struct myco *node, const char *septum, const uint32_t *hyphae,
+    unsigned count, unsigned flags, const char *reason, unsigned timeout_ms, myco_result_cb cb,
+    void *data)
+{
+    if (!reason) reason = "";
+    if (count > MYCO_LOSSES_MAX || strlen(septum) > MYCO_STATE_NAME_MAX ||
+        strlen(reason) > MYCO_LOSS_REASON_MAX)
+        return MYCO_ETOOBIG;
+    struct lose *lose = myco_try_alloc(sizeof *lose);
+    if (!lose) return MYCO_ENOMEM;
+    memset(lose, 0, sizeof *lose);
+    lose->all = !hyphae;
+    lose->count = hyphae ? count : 0;
+    if (lose->count) memcpy(lose->hyphae, hyphae, count * sizeof *hyphae);
+    strcpy(lose->septum, septum);
+    strcpy(lose->reason, reason);
+    lose->flags = flags;
+    lose->timeout_ms = timeout_ms;
+    lose->cb = cb;
+    lose->data = data;
+    lose->post.run = run_lose;
+    int rc = node_post(node, &lose->post);
+    if (rc) myco_free(lose);
+    return rc;
 }

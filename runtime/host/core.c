@@ -95,6 +95,12 @@ static uint64_t bus_fence_newer(const struct myco_fence *fence, void *data)
     return core_fence_newer(data, fence);
 }
 
+static int core_admits(struct myco_slice command, struct myco_err *err, void *data)
+{
+    struct myco_core *core = data;
+    return myco_council_admits(core->council, command, err);
+}
+
 static int send_bus(uint64_t node, uint8_t type, struct myco_buf *payload, void *data)
 {
     struct myco_core *core = data;
@@ -255,6 +261,7 @@ static void on_message(uint64_t peer, uint8_t type, struct myco_slice payload, v
     case MYCO_MESSAGE_PUBLISH:
     case MYCO_MESSAGE_PUBLISH_FENCED: myco_bus_receive(core->bus, peer, type, payload); return;
     case MYCO_MESSAGE_GOSSIP: myco_swim_receive_mesh(core->swim, peer, payload); return;
+    case MYCO_MESSAGE_COPIES: core_loss_receive(core, peer, payload); return;
     case MYCO_MESSAGE_PERSIST: core_persist_receive(core, peer, payload); return;
     default: MYCO_METRIC_ADD(core->env->metrics, FRAMES_REFUSED, 1);
     }
@@ -437,6 +444,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_list_init(&core->campaigns);
     myco_list_init(&core->observers);
     myco_list_init(&core->given_up);
+    myco_list_init(&core->losses);
     myco_list_init(&core->inbox);
     core->domain = myco_domain_new();
     core->started_ms = myco_now_ms(core->env);
@@ -447,7 +455,8 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     core->state = myco_state_new(&state_events);
     core->state->features_own &= ~options->features_masked;
     core->commands = myco_commands_new(core->env, identity->id, identity->generation,
-        &(struct myco_commands_events){send_command, core, core->state});
+        &(struct myco_commands_events){
+            .send = send_command, .data = core, .state = core->state, .admits = core_admits});
     core->lease = myco_lease_new(core->env, identity->id,
         &(struct myco_lease_events){send_lease, lease_lost, lease_gained, core});
     core->bus = myco_bus_new(core->env, identity->id,
@@ -559,6 +568,7 @@ void myco_core_free(struct myco_core *core)
     myco_commands_free(core->commands);
     core_duties_close(core);
     core_locks_close(core);
+    core_loss_close(core);
     myco_council_free(core->council);
     myco_bootstrap_free(core->bootstrap);
     if (core->log) myco_rlog_close(core->log);

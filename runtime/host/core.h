@@ -163,6 +163,12 @@ void myco_core_sync(struct myco_core *core, unsigned timeout_ms, myco_result_cb 
 void myco_core_remove(struct myco_core *core, const char *member, bool force, unsigned timeout_ms,
     myco_result_cb cb, void *data);
 
+/* See myco_accept_loss_async(): `hyphae` NULL: all whose last in-sync members are gone. The
+ * result's value is the report, lent for the callback. */
+void myco_core_accept_loss(struct myco_core *core, const char *septum, const uint32_t *hyphae,
+    size_t count, unsigned flags, const char *reason, unsigned timeout_ms, myco_result_cb cb,
+    void *data);
+
 /* ── Looking in ── */
 
 /* Where pulse reaches this node; told to all. "": nowhere. */

@@ -43,6 +43,7 @@
     X(NODE_SLOW, "node.slow", WARN, "hypha", EVENTS_LEASE)                                         \
     X(NODE_RECOVERED, "node.recovered", INFO, "hypha", EVENTS_LEASE)                               \
     X(HYPHAE_MOVED, "hyphae.moved", INFO, "mycel", EVENTS_HYPHA)                                   \
+    X(HYPHAE_LOSS_ACCEPTED, "hyphae.loss_accepted", WARN, "mycel", EVENTS_HYPHA)                   \
     X(SEPTUM_CREATED, "septum.created", INFO, "mycel", EVENTS_CLUSTER)                             \
     X(POLICY_APPLIED, "policy.applied", INFO, "policy", EVENTS_CLUSTER)                            \
     X(POLICY_ROLLED_BACK, "policy.rolled_back", INFO, "policy", EVENTS_CLUSTER)                    \

@@ -197,6 +197,19 @@ static void send_barrier(struct myco_core *core)
     myco_core_submit(core, MYCO_COMMAND_BARRIER, &body, 10000, barrier_passed, core);
 }
 
+/* Of the members that have everything none is to be seen: should they be lost for ever, this copy
+ * may be the best that is left (core_loss.c). */
+static bool is_last_hope(struct myco_core *core, const struct core_hypha *copy)
+{
+    const struct myco_septum_record *septum = myco_state_septum(core->state, copy->septum);
+    if (!septum || septum->options.kind != MYCO_SEPTUM_DURABLE) return false;
+    const struct myco_set *set = &septum->hyphae[copy->index].set;
+    for (uint8_t i = 0; i < set->in_sync_count; i++)
+        if (set->in_sync[i].node == core->identity.id || core_is_up(core, set->in_sync[i].node))
+            return false;
+    return set->in_sync_count > 0;
+}
+
 static void barrier_passed(const struct myco_result *result, void *data)
 {
     struct myco_core *core = data;
@@ -210,6 +223,7 @@ static void barrier_passed(const struct myco_result *result, void *data)
             again = true;
             continue;
         }
+        if (is_last_hope(core, copy)) continue; /* until the set changes, or somebody is up */
         discard(core, copy);
     }
     if (again) send_barrier(core);
@@ -217,7 +231,10 @@ static void barrier_passed(const struct myco_result *result, void *data)
 
 static void freeze(struct myco_core *core, struct core_hypha *copy, const struct myco_set *set)
 {
-    if (copy->frozen) return;
+    if (copy->frozen) {
+        if (copy->frozen <= core->barriers_passed) send_barrier(core);
+        return;
+    }
     myco_hypha_configure(copy->hypha, set);
     copy->frozen = core->barriers_sent + 1; /* the next one to be sent */
     send_barrier(core);
@@ -380,8 +397,12 @@ void core_hyphae_receive(struct myco_core *core, uint64_t from, struct myco_slic
 
 void core_hyphae_peer_up(struct myco_core *core, uint64_t node, uint64_t generation)
 {
-    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae)
+    bool kept = false;
+    MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
         myco_hypha_peer_up(copy->hypha, node, generation);
+        kept |= copy->frozen && copy->frozen <= core->barriers_passed;
+    }
+    if (kept) send_barrier(core);
 }
 
 void core_hyphae_peer_down(struct myco_core *core, uint64_t node)

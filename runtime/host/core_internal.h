@@ -131,6 +131,8 @@ struct myco_core {
     uint32_t held_count;
     struct myco_map locks; /* ticket → struct myco_core_lock */
     uint64_t next_ticket;
+    struct myco_list losses; /* that are about to be accepted */
+    uint64_t next_loss;
     struct myco_list given_up; /* elections that this node gives up, until the log says so */
     struct myco_list inbox;    /* requests of Cytoplasm */
     uint64_t next_inbox;
@@ -283,6 +285,10 @@ void core_op_get(struct core_op *op); /* its fence stands: reads */
 /* core_observe.c */
 void core_observe_election(struct myco_core *core, const struct myco_election_record *election);
 void core_observe_close(struct myco_core *core);
+
+/* core_loss.c */
+void core_loss_receive(struct myco_core *core, uint64_t from, struct myco_slice payload);
+void core_loss_close(struct myco_core *core);
 
 /* core_locks.c */
 void core_locks_event(struct myco_core *core, const struct myco_lock_record *lock,

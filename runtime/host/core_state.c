@@ -197,6 +197,12 @@ static void on_lock(
     core_locks_event(data, lock, entry);
 }
 
+static void on_loss(const struct myco_septum_record *septum, uint32_t count, const char *reason,
+    uint64_t node, void *data)
+{
+    witness_loss(data, septum, count, reason, node);
+}
+
 static void on_ring(void *data)
 {
     core_keys_agreed(data);
@@ -205,7 +211,7 @@ static void on_ring(void *data)
 struct myco_state_events core_state_events(struct myco_core *core)
 {
     return (struct myco_state_events){on_cluster, on_member, on_election, on_septum, on_hypha,
-        on_policy, core, on_features, on_lock, on_ring};
+        on_policy, core, on_features, on_lock, on_ring, on_loss};
 }
 
 /* ── birth ── the first leader names the cluster: a new one, or what the object store remembers

@@ -19,6 +19,8 @@ void witness_election(struct myco_core *core, const struct myco_election_record 
 void witness_septum(struct myco_core *core, const struct myco_septum_record *septum);
 void witness_hypha(struct myco_core *core, const struct myco_septum_record *septum, uint32_t index);
 void witness_policy(struct myco_core *core, int kind, const struct myco_policy_version *version);
+void witness_loss(struct myco_core *core, const struct myco_septum_record *septum, uint32_t count,
+    const char *reason, uint64_t node);
 void witness_features(struct myco_core *core, uint64_t active);
 void witness_log(struct myco_core *core); /* leader or configuration of the consensus group */
 void witness_snapshot(struct myco_core *core, bool installed, uint64_t index);

@@ -96,6 +96,21 @@ void witness_hypha(struct myco_core *core, const struct myco_septum_record *sept
     add_move(core, &move);
 }
 
+/* Before the hyphae are told to have moved. */
+void witness_loss(struct myco_core *core, const struct myco_septum_record *septum, uint32_t count,
+    const char *reason, uint64_t node)
+{
+    if (!core->joined) return;
+    struct chronicle_note note = chronicle_note(MYCO_EVENT_HYPHAE_LOSS_ACCEPTED, septum->name);
+    chronicle_number(&note, "count", count);
+    chronicle_field(&note, "node", witness_name(core, node));
+    chronicle_field(&note, "reason", reason);
+    chronicle_tell(core->chronicle, &note,
+        "%u %s of %s without the last in-sync members, accepted on %s: %s", count,
+        count == 1 ? "hypha goes on" : "hyphae go on", septum->name, witness_name(core, node),
+        *reason ? reason : "no reason was given");
+}
+
 /* ── features ── */
 
 void witness_features(struct myco_core *core, uint64_t active)

@@ -103,6 +103,8 @@ static bool wants_snapshot(
     const struct core_hypha *copy, const struct persist_uploaded *known, uint32_t segments)
 {
     if (!known || !known->to) return true;
+    /* What the store holds of before a loss goes further than what is there now, or less far. */
+    if (known->to < myco_hypha_set(copy->hypha)->floor) return true;
     if (known->sections < segments) return false;
     uint64_t table = myco_table_bytes(myco_hypha_table(copy->hypha));
     return known->appended >= table || known->sections >= SEGMENTS_FACTOR * segments;

@@ -384,8 +384,10 @@ static void lose_voter(struct sim_world *world)
 {
     if (!sim_voters_suffers(&world->options) || world->violation[0]) return;
     go_on(world);
-    sim_voters_lose(world);
+    struct sim_loss *loss = sim_loss_prepare(world);
+    sim_voters_lose(world, loss);
     await(world, formed, SIM_HEALING_MS, "a voter that lost its disk does not come back");
+    sim_loss_accept(world, loss);
     pass(world, 2000);
     rest(world);
 }

@@ -18,6 +18,7 @@ static bool dispensable(const struct myco_core *leader, uint64_t id)
 {
     for (uint32_t s = 0; s < leader->state->septum_count; s++) {
         const struct myco_septum_record *septum = leader->state->septa[s];
+        if (septum->options.copies == 1) continue; /* sim_loss.c: meant to be lost */
         for (uint32_t h = 0; h < septum->options.hyphae; h++)
             if (septum->options.kind == MYCO_SEPTUM_DURABLE &&
                 septum->hyphae[h].set.in_sync_count < 2 &&
@@ -81,7 +82,7 @@ static bool replaced(void *data)
     return !there && enough;
 }
 
-void sim_voters_lose(struct sim_world *world)
+void sim_voters_lose(struct sim_world *world, struct sim_loss *loss_of)
 {
     struct sim_node *victim = NULL;
     bool there, standby;
@@ -101,6 +102,7 @@ void sim_voters_lose(struct sim_world *world)
     if (!myco_sim_run_until(world->sim, replaced, &loss, limit_ms))
         sim_violated(
             world, "a dead voter was not replaced within %llu ms", (unsigned long long)limit_ms);
+    if (!world->violation[0]) sim_loss_happened(world, loss_of, loss.id);
     if (world->violation[0]) return;
     myco_sim_note(world->sim, victim->host, "it comes back with an empty disk");
     if (!myco_sim_up(world->sim, victim->host)) myco_sim_start(world->sim, victim->host);

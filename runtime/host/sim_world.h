@@ -11,6 +11,7 @@
  *   sim_fence.c    those who write with the epoch of what they lead, or led
  *   sim_chronicle.c those who follow what the nodes tell of the cluster
  *   sim_voters.c   a voter that is lost for good, and replaced
+ *   sim_loss.c     what only that voter had, and an operator who accepts that it is lost
  *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
  *   sim_locks.c    those who lock, and who meet at a barrier
  *   sim_store.c    the manifests, and what a restore must bring back
@@ -30,6 +31,7 @@
 #define SIM_HEALING_MS 60000 /* after the last fault, everything serves again by then */
 
 struct sim_world;
+struct sim_loss;
 
 struct sim_node {
     struct sim_world *world;
@@ -221,7 +223,13 @@ void sim_disks_report(struct sim_world *world, FILE *file);
 
 /* sim_voters.c */
 bool sim_voters_suffers(const struct sim_options *options);
-void sim_voters_lose(struct sim_world *world); /* one for good; it comes back as a new member */
+/* One for good; it comes back as a new member. */
+void sim_voters_lose(struct sim_world *world, struct sim_loss *loss);
+
+/* sim_loss.c */
+struct sim_loss *sim_loss_prepare(struct sim_world *world); /* before anybody is lost */
+void sim_loss_happened(struct sim_world *world, struct sim_loss *loss, uint64_t victim);
+void sim_loss_accept(struct sim_world *world, struct sim_loss *loss); /* and frees */
 
 /* sim_upgrade.c */
 void sim_upgrade_init(struct sim_world *world);   /* some worlds begin with older nodes */

@@ -639,6 +639,26 @@ MYCO_API int myco_sync_async(struct myco *node, unsigned timeout_ms, myco_result
 MYCO_API int myco_remove_async(struct myco *node, const char *member, unsigned flags,
     unsigned timeout_ms, myco_result_cb cb, void *data);
 
+/* Accepts that data is lost: hyphae of `septum` (borrowed) whose last in-sync members never come
+ * back are unavailable until this says to go on without them, each with the copy that goes furthest
+ * among those that live, or empty. All copies are asked for first. `hyphae` (borrowed): which ones,
+ * 512 at most; NULL: all of the septum that are lost (512 at a time). `reason` (borrowed, at most
+ * 127 bytes; NULL: none) goes into the log, and into the events of all nodes.
+ *
+ * The result's value is MessagePack: for each hypha {septum, hypha, epoch, in_sync = {{node,
+ * state}, …}, copies = {{node, epoch, offset, keys}, …} (those that live, the best first), goes_on
+ * = name, empty, persisted (the offset up to which the object store has it), certain (all in-sync
+ * members are known never to come back: removed, left, or replaced), accepted}; also with EBUSY: an
+ * in-sync member is alive, or may come back and flags lack MYCO_LOSS_AWAY. What was written since
+ * the copy that goes on is lost then. Epochs and versions go on above what was lost. ENOTFOUND;
+ * ECONFLICT: somebody came back meanwhile; EUNAVAILABLE: no node to go on with; EVERSION: a member
+ * is of an older version. Any thread; calls back on the loop. */
+#define MYCO_LOSS_AWAY 1u /* also when they are only away: they may come back, with data */
+#define MYCO_LOSS_LOOK 2u /* only looks */
+MYCO_API int myco_accept_loss_async(struct myco *node, const char *septum, const uint32_t *hyphae,
+    unsigned count, unsigned flags, const char *reason, unsigned timeout_ms, myco_result_cb cb,
+    void *data);
+
 /* ── The host's own functions, callable from Lua and pulse ──────────────────────────────────── */
 
 /* Arguments and result are MessagePack: an array of arguments in, one value out (append to `result`

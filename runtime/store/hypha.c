@@ -142,6 +142,7 @@ static void begin_epoch(struct myco_hypha *hypha)
     uint64_t offset = hypha->log.last + 1;
     if (hypha->restoring.size > 0) return;
     if (may_lack_records(hypha)) offset += MYCO__SKIP;
+    if (offset < hypha->set.floor) offset = hypha->set.floor;
     if (myco__hypha_append(hypha, &noop, offset, NULL) != 0) return;
     hypha->noop = offset;
     hypha->recovered = false;

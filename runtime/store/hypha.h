@@ -48,6 +48,8 @@ struct myco_set {
     uint64_t epoch;   /* changes with the primary (or its generation); never repeats */
     uint64_t version; /* changes with every change of the set; what proposals compare */
     uint64_t primary; /* node id; 0: none now */
+    uint64_t floor;   /* its records have this offset or a higher one, from this epoch on; what came
+                         before was lost with who had it; 0: none */
     uint8_t in_sync_count, joining_count;
     struct myco_holder in_sync[MYCO_COPIES_MAX]; /* with the primary */
     struct myco_holder joining[MYCO_COPIES_MAX]; /* shall hold a copy, and lack some of it */

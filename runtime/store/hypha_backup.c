@@ -168,13 +168,12 @@ static int append(struct myco_hypha *hypha, struct myco_slice bytes, uint64_t ep
 {
     struct myco__log *log = &hypha->log;
     bool memory = hypha->options.level == MYCO_LEVEL_MEMORY;
-    bool skips = hypha->options.level != MYCO_LEVEL_DISK;
     if (log->pending_size > 4 * hypha->options.pending_size_max) return MYCO_EFULL;
     struct myco__record *record = NULL;
     int rc = myco__hypha_record_read(bytes, &record);
     if (rc != 0) return rc;
     uint64_t sequence = 0;
-    if (record->epoch > epoch || !myco__hypha_record_follows(log, record, skips))
+    if (record->epoch > epoch || !myco__hypha_record_follows(log, record))
         rc = MYCO_EPROTO;
     else if (!myco__log_reserve(log))
         rc = MYCO_ENOMEM;

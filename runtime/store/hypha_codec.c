@@ -165,12 +165,11 @@ int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **given
     return 0;
 }
 
-bool myco__hypha_record_follows(
-    const struct myco__log *log, const struct myco__record *record, bool skips)
+bool myco__hypha_record_follows(const struct myco__log *log, const struct myco__record *record)
 {
     uint64_t epoch = myco__log_last_epoch(log);
     if (record->epoch < epoch) return false;
     if (record->epoch > epoch && record->write.op != MYCO_OP_NOOP) return false;
     if (record->offset == log->last + 1) return true;
-    return skips && record->epoch > epoch && record->offset > log->last;
+    return record->epoch > epoch && record->offset > log->last;
 }

@@ -252,10 +252,9 @@ struct myco__record *myco__hypha_record_new(const struct myco_write *write, uint
     uint64_t offset, uint64_t time_ms, uint64_t commit);
 /* A copy of checked bytes: EPROTO, ENOMEM. */
 int myco__hypha_record_read(struct myco_slice bytes, struct myco__record **record);
-/* Whether it may stand at the end of the log. `skips`: the first of an epoch may be further
- * ahead. */
-bool myco__hypha_record_follows(
-    const struct myco__log *log, const struct myco__record *record, bool skips);
+/* Whether it may stand at the end of the log. The first of an epoch may be further ahead: of a copy
+ * that may lack records, or after an accepted loss. */
+bool myco__hypha_record_follows(const struct myco__log *log, const struct myco__record *record);
 
 /* ── hypha_fence.c ── */
 void myco__fences_free(struct myco__fences *fences);

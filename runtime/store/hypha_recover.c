@@ -127,9 +127,8 @@ static int load_log_record(
     if (rc == MYCO_ENOMEM) return myco_err(err, rc, "record of a hypha: out of memory");
     if (rc != 0) return myco_err(err, MYCO_ECORRUPT, "record of a hypha: not as it was written");
     const struct myco__log *log = &hypha->log;
-    bool skips = hypha->options.level != MYCO_LEVEL_DISK;
     bool known = offset <= log->last && myco__log_epoch_at(log, offset) == record->epoch;
-    bool follows = record->offset == offset && myco__hypha_record_follows(log, record, skips);
+    bool follows = record->offset == offset && myco__hypha_record_follows(log, record);
     if (known || !follows) {
         uint64_t epoch = record->epoch;
         myco__hypha_record_free(record);
@@ -212,7 +211,7 @@ static int import_record(struct myco_hypha *hypha, struct myco_slice bytes, stru
     int rc = myco__hypha_record_read(bytes, &record);
     if (rc != 0) return myco_err(err, rc == MYCO_ENOMEM ? rc : MYCO_ECORRUPT, "exported record");
     bool known = record->offset <= log->applied;
-    if (known || !myco__hypha_record_follows(log, record, true)) {
+    if (known || !myco__hypha_record_follows(log, record)) {
         myco__hypha_record_free(record);
         if (known) return 0;
         return myco_err(err, MYCO_ECORRUPT, "exported records are missing after %llu",

@@ -227,7 +227,7 @@ static int read_tail(struct myco__staging *staging, struct myco_reader *at)
     struct myco__record *record;
     rc = myco__hypha_record_read(bytes, &record);
     if (rc != 0) return rc;
-    if (!myco__hypha_record_follows(&staging->log, record, true))
+    if (!myco__hypha_record_follows(&staging->log, record))
         rc = MYCO_EPROTO;
     else if (!myco__log_reserve(&staging->log))
         rc = MYCO_ENOMEM;

@@ -228,6 +228,62 @@ static void test_removal(void)
     myco_state_free(other);
 }
 
+static void lose(struct myco_buf *body, const struct myco_set *set, uint64_t node, uint64_t floor)
+{
+    struct myco_loss loss = {.epoch = set->epoch,
+        .version = set->version,
+        .node = node,
+        .generation = 1,
+        .floor = floor};
+    myco_command_loss(body, 1, "burnt");
+    myco_command_loss_of(body, &loss);
+}
+
+/* A hypha whose last member is lost goes on with another, once, above all that was lost; also after
+ * a snapshot. */
+static void test_loss(void)
+{
+    uint64_t has = BIT(FEATURES) | BIT(ACCEPT_LOSS), targets[] = {1, 2};
+    struct myco_state *state = open_state(has), *other = open_state(~0u);
+    struct myco_septum_options options;
+    struct myco_buf body = {0}, saved = {0};
+    struct myco_err err = {0};
+    init(state);
+    join(state, 1, 1, has);
+    join(state, 2, 1, has);
+    activate(state, has, has, 2);
+    myco_septum_options_parse(&options, "kind=durable hyphae=1 replicas=0", &err);
+    myco_command_septum(&body, "risky", &options);
+    apply(state, MYCO_COMMAND_SEPTUM, 1, 1, &body);
+    uint64_t id = result.value;
+    myco_command_place(&body, id, 0, targets, 1);
+    apply(state, MYCO_COMMAND_PLACE, 1, 1, &body);
+    myco_command_place(&body, id, 0, targets, 2);
+    apply(state, MYCO_COMMAND_PLACE, 1, 1, &body);
+    struct myco_set before = myco_state_septum(state, id)->hyphae[0].set;
+    const struct myco_set *set = &myco_state_septum(state, id)->hyphae[0].set;
+    ok(before.primary == 1 && before.in_sync_count == 1 && myco_set_joining(&before, 2),
+        "one copy");
+    lose(&body, &before, 2, 1 << 20);
+    apply(state, MYCO_COMMAND_ACCEPT_LOSS, 2, 1, &body);
+    is_int(result.value, 1, "its loss is accepted");
+    ok(set->primary == 2 && set->in_sync_count == 1 && set->epoch > before.epoch &&
+            set->floor == 1 << 20 && myco_set_joining(set, 1),
+        "another goes on alone, in a new epoch, far ahead");
+    lose(&body, &before, 1, 1 << 21);
+    apply(state, MYCO_COMMAND_ACCEPT_LOSS, 2, 1, &body);
+    is_int(result.status, MYCO_ECONFLICT, "not again for what was before");
+    lose(&body, set, 7, 1 << 21);
+    apply(state, MYCO_COMMAND_ACCEPT_LOSS, 2, 1, &body);
+    is_int(result.status, MYCO_ECONFLICT, "nor with a stranger");
+    myco_state_save(state, &saved);
+    is_int(myco_state_load(other, myco_buf_as_slice(&saved), &err), 0, "saved and loaded");
+    is_int(myco_state_septum(other, id)->hyphae[0].set.floor, 1 << 20, "with the floor");
+    myco_buf_free(&saved);
+    myco_state_free(state);
+    myco_state_free(other);
+}
+
 static void test_names(void)
 {
     char text[64], small[8];
@@ -247,6 +303,7 @@ int main(void)
     test_older_node();
     test_gate();
     test_removal();
+    test_loss();
     test_names();
     return plan_done();
 }

@@ -33,7 +33,7 @@
     X(CAMPAIGN_OPTIONS, 8, 0, "campaign_options", "campaigns with options")                        \
     X(BARRIER_READ, 9, 0, "barrier_read", "linearizable reads of the replicated state")            \
     X(REMOVAL, 10, 1, "removal", "members are removed for ever")                                   \
-    X(ACCEPT_LOSS, 11, 0, "accept_loss", "an operator's word that data is lost")                   \
+    X(ACCEPT_LOSS, 11, 1, "accept_loss", "an operator's word that data is lost")                   \
     X(OPERATIONS, 12, 1, "operations", "counters, appends, batches and more, at the primary")      \
     X(TOPIC_FENCES, 13, 1, "topic_fences", "messages that show an epoch")                          \
     X(OBJECT_LEVEL, 14, 1, "object_level", "septa that acknowledge what the object store holds")   \

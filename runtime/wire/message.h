@@ -24,6 +24,7 @@
     X(PUBLISH, 33, DATA, NONE, "stream: one message")                                              \
     X(PUBLISH_FENCED, 34, DATA, TOPIC_FENCES, "stream: one message that shows an epoch")           \
     X(GOSSIP, 48, CONTROL, PUSH_PULL, "gossip: what else goes by UDP; whole lists of members")     \
+    X(COPIES, 26, DATA, ACCEPT_LOSS, "host: which copies lie on a node, and how far they go")      \
     X(PERSIST, 40, CONTROL, NONE, "object: what primaries uploaded, what the manifest holds")      \
     X(RELAY, 56, CONTROL, RELAY, "route: a message of others, in the lane it came in")
 

@@ -38,7 +38,7 @@ struct ring_key {
 };
 
 struct myco_keyring {
-    struct myco_sealer *sealer;
+    struct myco_sealer *sealer; /* with the first key: libcrypto weighs 3 MB once it is used */
     struct ring_key keys[MYCO_KEYS_MAX];
     unsigned count;
     uint64_t counter;
@@ -52,7 +52,6 @@ struct myco_keyring {
 struct myco_keyring *myco_keyring_new(void)
 {
     struct myco_keyring *ring = myco_alloc(sizeof *ring);
-    ring->sealer = myco_sealer_new();
     myco_list_init(&ring->heard);
     return ring;
 }
@@ -83,6 +82,7 @@ void myco_keyring_set(struct myco_keyring *ring, const struct myco_seal_key *key
     if (count) memcpy(copies, keys, count * sizeof *keys);
     myco_seal_wipe(ring->keys, sizeof ring->keys);
     ring->count = count;
+    if (count && !ring->sealer) ring->sealer = myco_sealer_new();
     for (unsigned i = 0; i < count; i++) {
         ring->keys[i].key = copies[i];
         ring->keys[i].id = myco_seal_fingerprint(&copies[i]);

@@ -5,6 +5,7 @@
 #include "base/option.h"
 #include "base/seal.h"
 #include "bridge/bridge.h"
+#include "host/backup.h"
 #include "host/lua_path.h"
 #include "host/run.h"
 #include "mycorrizal.h"
@@ -63,6 +64,8 @@ static const struct command {
 #if HAS_SIM
     {"recover", myco_recover_main, "make a cluster anew around one survivor of a lost majority"},
 #endif
+    {"backup", myco_backup_main, "list and verify what an object store holds"},
+    {"restore", myco_restore_main, "a point in time of an object store for the next cluster"},
     {"keygen", keygen_main, "print a new key that seals gossip"},
     {"lua", lua_main, "run a Lua program with the layer `mycorrizal`"},
 };

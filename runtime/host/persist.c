@@ -352,6 +352,7 @@ void core_persist_receive(struct myco_core *core, uint64_t from, struct myco_sli
         if (persist->vouched && myco_read_u64(&in) == persist->vouch.serial) {
             forget_vouch(persist); /* an orphan in the store; exported again from what the
                                       manifest holds */
+            for (uint32_t i = 0; i < persist->plan_count; i++) persist->plans[i].due_ms = 0;
             persist->known_epoch = 0;
         }
     } else if (kind == PERSIST_UPLOADED) {

@@ -141,6 +141,21 @@ function M.pulse(node, words, input)
   return { out = process.out, err = process.err, status = status }
 end
 
+-- ── mycorrizal ──
+
+--- Runs `mycorrizal` with these words to its end.
+---@param words string[]
+---@return { out: string, err: string, status: integer }
+function M.run(words)
+  local process = M.spawn { M.build .. "/bin/mycorrizal", table.unpack(words) }
+  local status = task.deadline(20, function() return process:wait_end() end)
+  if not status then
+    process:kill("sigkill")
+    error("mycorrizal did not end: " .. table.concat(words, " "), 2)
+  end
+  return { out = process.out, err = process.err, status = status }
+end
+
 -- ── Handles ──
 
 --- Waits a moment for handles to be closed, and returns those that are open beyond `before`.

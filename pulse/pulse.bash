@@ -9,9 +9,9 @@ _pulse() {
     *" events "*) words="member member.joined member.suspected member.refuted member.dead member.left election election.gained election.moved election.lost leader.changed voter voter.added voter.changed voter.removed quorum quorum.lost quorum.regained snapshot.taken snapshot.installed lease lease.lost lease.regained node node.slow node.recovered hyphae hyphae.moved hyphae.loss_accepted septum.created policy policy.applied policy.rolled_back feature.activated keys.rotated" ;;
     esac ;;
   --level) words="memory replicated disk object" ;;
-  septum) words="create" ;;
   hypha) words="accept-loss" ;;
   accept-loss) words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
+  septum) words="create alter $(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4)" ;;
   policy) words="list show check try apply rollback" ;;
   apply | check | try | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;

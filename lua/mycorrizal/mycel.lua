@@ -35,7 +35,7 @@ local function spec(options)
   return table.concat(fields, " ")
 end
 
---- Opens a septum; with options (kind, ttl, replicas, hyphae, level) it is created when it is
+--- Opens a septum; with options (kind, ttl, replicas, idle, size …: `pulse septum NAME` shows all) it is created when it is
 --- absent. `mycel.NAME` opens one that exists.
 ---@param name string
 ---@param options table|string?
@@ -50,6 +50,16 @@ function Mycel.septum(self, name, options)
   known = known or setmetatable({ name = name, handle = handle }, Septum)
   rawget(self, "opened")[name] = known
   return known
+end
+
+--- Changes options of a septum: what is named; the rest stays. mycel:alter("carts", { ttl = "1d" })
+---@param name string
+---@param options table|string
+---@return integer? version how often they were changed
+---@return string? message
+---@return string? code
+function Mycel.alter(self, name, options)
+  return task.await(core.septum_alter, rawget(self, "node").handle, name, spec(options), 0)
 end
 
 --- What septa there are: {name, id, kind, hyphae, replicas, ttl_ms, level} each.

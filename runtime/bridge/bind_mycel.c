@@ -69,6 +69,30 @@ static int mycel_septum(lua_State *L)
     return myco__started(L, status, call);
 }
 
+static int push_altered(lua_State *L, const void *payload)
+{
+    const struct myco_result *result = payload;
+    if (result->status) return myco__push_failed_result(L, result);
+    lua_pushinteger(L, (lua_Integer)result->version);
+    return 1;
+}
+
+static void on_altered(const struct myco_result *result, void *data)
+{
+    myco__call_finish(data, push_altered, result);
+}
+
+/* septum_alter(node, name, spec, timeout_ms, callback): how often its options were changed. */
+static int mycel_septum_alter(lua_State *L)
+{
+    struct myco *node = myco__check_node(L, 1);
+    const char *name = luaL_checkstring(L, 2), *spec = luaL_checkstring(L, 3);
+    unsigned timeout_ms = myco__optional_ms(L, 4);
+    struct myco__call *call = myco__call_new(L, 5);
+    return myco__started(
+        L, myco_septum_alter_async(node, name, spec, timeout_ms, on_altered, call), call);
+}
+
 /* ── One key ── */
 
 static int push_put(lua_State *L, const void *payload)
@@ -242,6 +266,6 @@ static int mycel_scan(lua_State *L)
     return myco__started(L, status, call);
 }
 
-const luaL_Reg myco__bind_mycel[] = {{"septum", mycel_septum}, {"put", mycel_put},
-    {"get", mycel_get}, {"del", mycel_del}, {"count", mycel_count}, {"scan", mycel_scan},
-    {NULL, NULL}};
+const luaL_Reg myco__bind_mycel[] = {{"septum", mycel_septum}, {"septum_alter", mycel_septum_alter},
+    {"put", mycel_put}, {"get", mycel_get}, {"del", mycel_del}, {"count", mycel_count},
+    {"scan", mycel_scan}, {NULL, NULL}};

@@ -148,6 +148,9 @@ static uint64_t placement_hash(const struct myco_council *council)
         hash = myco_hash_mix(hash, record->id);
         hash = myco_hash_mix(hash, myco_hash(record->labels, strlen(record->labels)));
     }
+    for (uint32_t i = 0; i < council->options.state->septum_count; i++)
+        if (council->options.state->septa[i]->version)
+            hash = myco_hash_mix(myco_hash_mix(hash, i), council->options.state->septa[i]->version);
     return hash;
 }
 

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "consensus/locks.h"
 #include "consensus/policy.h"
+#include "consensus/septum.h"
 #include "store/hypha.h"
 #include "wire/feature.h"
 
@@ -50,9 +51,11 @@
         NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
     X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
     X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
-    X(RING, 28, KEYRING)      /* the ring of gossip's keys, a compare-and-set */                   \
-    X(LOCK, 30, LOCKS)        /* asks for a lock, or comes to a barrier */                         \
-    X(UNLOCK, 31, LOCKS)      /* gives it back, or waits no more */                                \
+    X(SEPTUM_MAKE, 40, SEPTUM_OPTIONS)  /* creates a septum, all options with it */                \
+    X(SEPTUM_ALTER, 41, SEPTUM_OPTIONS) /* other options, a compare-and-set */                     \
+    X(RING, 28, KEYRING)                /* the ring of gossip's keys, a compare-and-set */         \
+    X(LOCK, 30, LOCKS)                  /* asks for a lock, or comes to a barrier */               \
+    X(UNLOCK, 31, LOCKS)                /* gives it back, or waits no more */                      \
     X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */          \
     X(REMOVE, 24, REMOVAL)    /* a member is removed for ever */                                   \
     X(ACCEPT_LOSS, 25, ACCEPT_LOSS) /* an operator's word: go on without who has everything */
@@ -87,18 +90,6 @@ struct myco_election_record {
     uint32_t candidate_count;
 };
 
-enum myco_septum_kind { MYCO_SEPTUM_CACHE, MYCO_SEPTUM_DURABLE };
-
-struct myco_septum_options {
-    enum myco_septum_kind kind;
-    enum myco_level level;
-    bool object;          /* level=object: DISK, and then the manifest of the object store */
-    uint32_t hyphae;      /* 1 … MYCO_HYPHAE_MAX; default 64 */
-    uint32_t copies;      /* primary and backups: replicas + 1 */
-    uint32_t min_in_sync; /* below it writes are refused; default 1 */
-    uint64_t ttl_ms;      /* 0: none */
-};
-
 struct myco_hypha_record {
     struct myco_set set;
     uint8_t target_count;
@@ -110,6 +101,7 @@ struct myco_hypha_record {
 struct myco_septum_record {
     uint64_t id;
     char name[MYCO_STATE_NAME_MAX + 1];
+    uint64_t version; /* of the options: how often they were changed */
     struct myco_septum_options options;
     struct myco_hypha_record *hyphae;
 };
@@ -241,9 +233,6 @@ void myco__sets_new_generation(
     struct myco_state *state, uint64_t node, uint64_t generation, bool clean);
 void myco__sets_left(struct myco_state *state, uint64_t node);
 
-/* The level as people write it: memory, replicated, disk or object. */
-const char *myco_septum_level_name(const struct myco_septum_options *options);
-
 /* Look-ups; lent until the next apply. */
 const struct myco_member_record *myco_state_member(
     const struct myco_state *state, uint64_t id); /* NULL; left ones too */
@@ -258,11 +247,6 @@ uint32_t myco_hypha_of(const struct myco_septum_record *septum, struct myco_slic
 /* In sync; generation 0: any. */
 bool myco_set_has(const struct myco_set *set, uint64_t node, uint64_t generation);
 bool myco_set_joining(const struct myco_set *set, uint64_t node);
-/* "kind=durable ttl=30d replicas=1 hyphae=64 level=disk min_in_sync=1". Defaults: kind=cache,
- * replicas=1. */
-int myco_septum_options_parse(
-    struct myco_septum_options *options, const char *spec, struct myco_err *err);
-
 /* Commands, written into an empty buffer. */
 void myco_command_begin(
     struct myco_buf *out, uint8_t kind, uint64_t node, uint64_t generation, uint64_t sequence);
@@ -287,6 +271,12 @@ void myco_command_grant(struct myco_buf *out, const char *name, uint64_t node, u
     uint64_t epoch_before);
 void myco_command_septum(
     struct myco_buf *out, const char *name, const struct myco_septum_options *options);
+/* With all options: needs the feature septum_options. */
+void myco_command_septum_make(
+    struct myco_buf *out, const char *name, const struct myco_septum_options *options);
+/* version_before: of the options that these replace. */
+void myco_command_septum_alter(struct myco_buf *out, const char *name, uint64_t version_before,
+    const struct myco_septum_options *options);
 void myco_command_place(struct myco_buf *out, uint64_t septum, uint32_t hypha,
     const uint64_t *targets, uint8_t count); /* repeat */
 

@@ -66,39 +66,6 @@ void myco_command_grant(struct myco_buf *out, const char *name, uint64_t node, u
     myco_buf_u64(out, epoch_before);
 }
 
-void myco__state_write_options(struct myco_buf *out, const struct myco_septum_options *options)
-{
-    myco_buf_u8(out, (uint8_t)options->kind);
-    myco_buf_u8(out, (uint8_t)(options->level + options->object));
-    myco_buf_u32(out, options->hyphae);
-    myco_buf_u32(out, options->copies);
-    myco_buf_u32(out, options->min_in_sync);
-    myco_buf_u64(out, options->ttl_ms);
-}
-
-void myco__state_read_options(struct myco_reader *in, struct myco_septum_options *options)
-{
-    options->kind = (enum myco_septum_kind)myco_read_u8(in);
-    uint8_t level = myco_read_u8(in); /* one above DISK: object; feature object_level */
-    options->object = level == MYCO_LEVEL_DISK + 1;
-    options->level = options->object ? MYCO_LEVEL_DISK : (enum myco_level)level;
-    options->hyphae = myco_read_u32(in);
-    options->copies = myco_read_u32(in);
-    options->min_in_sync = myco_read_u32(in);
-    options->ttl_ms = myco_read_u64(in);
-    if (options->hyphae < 1 || options->hyphae > MYCO_HYPHAE_MAX || options->copies < 1 ||
-        options->copies > MYCO_COPIES_MAX || options->kind > MYCO_SEPTUM_DURABLE ||
-        options->level > MYCO_LEVEL_DISK)
-        in->bad = true;
-}
-
-void myco_command_septum(
-    struct myco_buf *out, const char *name, const struct myco_septum_options *options)
-{
-    myco_buf_str(out, name);
-    myco__state_write_options(out, options);
-}
-
 void myco_command_place(
     struct myco_buf *out, uint64_t septum, uint32_t hypha, const uint64_t *targets, uint8_t count)
 {
@@ -341,37 +308,6 @@ static int apply_release(struct myco__apply *apply)
     return 0;
 }
 
-static bool same_shape(const struct myco_septum_options *a, const struct myco_septum_options *b)
-{
-    return a->kind == b->kind && a->hyphae == b->hyphae;
-}
-
-static int apply_septum(struct myco__apply *apply)
-{
-    char name[MYCO_STATE_NAME_MAX + 1];
-    struct myco_septum_options options;
-    myco_read_str(&apply->in, name, sizeof name);
-    myco__state_read_options(&apply->in, &options);
-    if (apply->in.bad || !myco__state_name_ok(name))
-        return myco__refuse(apply, MYCO_EINVAL,
-            "the name of a septum is 1 to 63 printable characters without spaces or '/'");
-    if (options.object && !myco_state_feature(apply->state, MYCO_FEATURE_OBJECT_LEVEL))
-        return myco__refuse(
-            apply, MYCO_EVERSION, "a member does not know level=object yet: see pulse features");
-    struct myco_septum_record *septum = myco_state_septum_named(apply->state, name);
-    if (septum && !same_shape(&septum->options, &options))
-        return myco__refuse(apply, MYCO_EEXISTS, "it exists with another kind or number of hyphae");
-    if (!septum) {
-        if (apply->state->septum_count >= MYCO_SEPTA_MAX)
-            return myco__refuse(apply, MYCO_ETOOBIG, "too many septa");
-        septum = myco__state_septum_add(apply->state, name, &options);
-        if (apply->state->events.on_septum)
-            apply->state->events.on_septum(septum, apply->state->events.data);
-    }
-    apply->result->value = septum->id;
-    return 0;
-}
-
 static int apply_policy(struct myco__apply *apply)
 {
     char kind_name[32], name[MYCO_STATE_NAME_MAX + 1], author[MYCO_STATE_NAME_MAX + 1];
@@ -437,6 +373,7 @@ void myco_state_definitions(const struct myco_state *state, struct myco_buf *out
         myco_buf_u64(out, version->time_ms);
         myco_buf_slice(out, myco_bytes(version->source, version->source_size));
     }
+    myco__septa_define(state, out);
 }
 
 static void restore_septa(struct myco__apply *apply, struct myco_reader *in)
@@ -481,7 +418,8 @@ static int apply_init(struct myco__apply *apply)
     if (state->events.on_cluster) state->events.on_cluster(state->events.data);
     apply->in = myco_reader(definitions.data, definitions.size);
     if (definitions.size) restore_septa(apply, &apply->in);
-    while (myco_read_left(&apply->in) && !apply->in.bad) apply_policy(apply);
+    while (myco_read_left(&apply->in) && !apply->in.bad)
+        if (!myco__septa_restore(apply)) apply_policy(apply);
     return 0;
 }
 
@@ -528,7 +466,9 @@ int myco_state_apply(
     case MYCO_COMMAND_CAMPAIGN: return apply_campaign(&apply, true);
     case MYCO_COMMAND_RESIGN: return apply_campaign(&apply, false);
     case MYCO_COMMAND_GRANT: return apply_grant(&apply);
-    case MYCO_COMMAND_SEPTUM: return apply_septum(&apply);
+    case MYCO_COMMAND_SEPTUM: return myco__apply_septum(&apply);
+    case MYCO_COMMAND_SEPTUM_MAKE: return myco__apply_septum_make(&apply);
+    case MYCO_COMMAND_SEPTUM_ALTER: return myco__apply_septum_alter(&apply);
     case MYCO_COMMAND_PLACE: myco__sets_place(state, &apply.in); return 0;
     case MYCO_COMMAND_SETS: myco__sets_change(state, &apply.in, result); return 0;
     case MYCO_COMMAND_POLICY: return apply_policy(&apply);

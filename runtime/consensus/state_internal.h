@@ -36,6 +36,15 @@ void myco__loss_load(struct myco_state *state, struct myco_reader *in);
 
 /* state_sets.c */
 bool myco__sets_join_targets(const struct myco_state *state, struct myco_hypha_record *hypha);
+/* state_septa.c */
+int myco__apply_septum(struct myco__apply *apply);
+int myco__apply_septum_make(struct myco__apply *apply);
+int myco__apply_septum_alter(struct myco__apply *apply);
+/* In definitions: written among the policies. False: what comes next is none of them. */
+void myco__septa_define(const struct myco_state *state, struct myco_buf *out);
+bool myco__septa_restore(struct myco__apply *apply);
+void myco__septa_save(const struct myco_state *state, struct myco_buf *out);
+void myco__septa_load(struct myco_state *state, struct myco_reader *in);
 
 /* state_ring.c */
 int myco__apply_ring(struct myco__apply *apply);

@@ -115,6 +115,12 @@ static void write_life(struct myco_buf *out)
     add(out, MYCO_COMMAND_GRANT, 1, 0, &body);
     myco_command_septum(&body, "s", &options);
     add(out, MYCO_COMMAND_SEPTUM, 1, 3, &body);
+    options.idle_ms = 60000, options.size_max = 1 << 20;
+    myco_command_septum_make(&body, "t", &options);
+    add(out, MYCO_COMMAND_SEPTUM_MAKE, 1, 9, &body);
+    options.ttl_ms = 5;
+    myco_command_septum_alter(&body, "t", 0, &options);
+    add(out, MYCO_COMMAND_SEPTUM_ALTER, 1, 10, &body);
     myco_command_place(&body, 1, 0, targets, 2);
     add(out, MYCO_COMMAND_PLACE, 1, 0, &body);
     uint64_t epoch = MYCO_EPOCH(1, 2);

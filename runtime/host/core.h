@@ -101,6 +101,9 @@ enum myco_request {
 /* Creates or finds; answered with the septum's id in result->version. */
 void myco_core_septum(struct myco_core *core, const char *name, const char *spec,
     unsigned timeout_ms, myco_result_cb cb, void *data);
+/* Changes options of one that is there; result->version: how often they were changed. */
+void myco_core_septum_alter(struct myco_core *core, const char *name, const char *spec,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
 /* Key and value are copied. */
 void myco_core_get(struct myco_core *core, uint64_t septum, struct myco_slice key,
     unsigned timeout_ms, myco_result_cb cb, void *data);

@@ -113,13 +113,32 @@ static void leaders(struct myco_core *core, msgpack_packer *pack)
     }
 }
 
+static void pack_options(msgpack_packer *pack, const struct myco_septum_options *options)
+{
+    struct myco_septum_shown shown;
+    size_t count = 0;
+    while (myco_septum_options_show(options, count, &shown)) count++;
+    msgpack_pack_array(pack, count);
+    for (size_t i = 0; myco_septum_options_show(options, i, &shown); i++) {
+        msgpack_pack_map(pack, 5);
+        myco_pack_key_str(pack, "option", shown.name);
+        myco_pack_key_str(pack, "value", shown.value);
+        myco_pack_key_str(pack, "default", shown.initial);
+        myco_pack_key_str(pack, "fixed", shown.fixed ? shown.fixed : "");
+        myco_pack_key_str(pack, "doc", shown.doc);
+    }
+}
+
 static void septa(struct myco_core *core, msgpack_packer *pack)
 {
     msgpack_pack_array(pack, core->state->septum_count);
     for (uint32_t i = 0; i < core->state->septum_count; i++) {
         const struct myco_septum_record *septum = core->state->septa[i];
-        msgpack_pack_map(pack, 8);
+        msgpack_pack_map(pack, 10);
         myco_pack_key_str(pack, "name", septum->name);
+        myco_pack_key_u64(pack, "version", septum->version);
+        myco_pack_str(pack, "options");
+        pack_options(pack, &septum->options);
         myco_pack_key_u64(pack, "id", septum->id);
         myco_pack_key_str(
             pack, "kind", septum->options.kind == MYCO_SEPTUM_DURABLE ? "durable" : "cache");

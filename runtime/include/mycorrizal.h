@@ -244,7 +244,8 @@ struct myco_septum; /* a handle; lives until the node closes */
 #define MYCO_VALUE_SIZE_MAX (8 * 1024 * 1024)
 
 /* Opens a septum, creating it when `spec` is given and it is absent. spec: "kind=durable ttl=30d
- * replicas=1 hyphae=64"; NULL: it must exist (ENOTFOUND). EEXISTS: it exists with another kind or
+ * replicas=1 hyphae=64 idle=10m size=1GiB"; all options, with defaults, are shown by
+ * `pulse septum NAME`. NULL: it must exist (ENOTFOUND). EEXISTS: it exists with another kind or
  * number of hyphae. Opening it twice gives the same handle. */
 MYCO_API int myco_septum(struct myco *node, const char *name, const char *spec,
     struct myco_septum **septum, struct myco_err *err);
@@ -284,6 +285,16 @@ struct myco_get_options {
     unsigned timeout_ms;     /* 0: the node's default */
     struct myco_fence fence; /* once this read was answered, older epochs are refused */
 };
+
+/* Changes options of a septum: spec as for myco_septum(), only what shall differ. What is not named
+ * stays. A compare-and-set: no change of another is lost. EINVAL: an unknown option, one that can't
+ * change (the message says why; `pulse septum NAME` shows which can), or a contradiction;
+ * ENOTFOUND; EVERSION: a member is of a version before these options. `version` of the result: how
+ * often they were changed. Limits hold from the moment that a node has applied the change. */
+MYCO_API int myco_septum_alter(
+    struct myco *node, const char *name, const char *spec, struct myco_err *err);
+MYCO_API int myco_septum_alter_async(struct myco *node, const char *name, const char *spec,
+    unsigned timeout_ms, myco_result_cb cb, void *data);
 
 /* Acknowledged means: as the septum's level says (durable: on every in-sync replica and its disk;
  * object: and named by the manifest of the object store: EUNKNOWN when the store is away, with the

@@ -37,7 +37,8 @@
     X(OPERATIONS, 12, 1, "operations", "counters, appends, batches and more, at the primary")      \
     X(TOPIC_FENCES, 13, 1, "topic_fences", "messages that show an epoch")                          \
     X(OBJECT_LEVEL, 14, 1, "object_level", "septa that acknowledge what the object store holds")   \
-    X(CACHE_FORGET, 16, 1, "cache_forget", "a cache begins anew when all who held it are lost")
+    X(CACHE_FORGET, 16, 1, "cache_forget", "a cache begins anew when all who held it are lost")    \
+    X(SEPTUM_OPTIONS, 20, 1, "septum_options", "limits of septa, and options that change")
 
 enum myco_feature {
 #define X(symbol, bit, built, name, doc) MYCO_FEATURE_##symbol = bit,

@@ -12,6 +12,7 @@ local ATTEMPTS_MAX <const> = 30
 -- What can't be done now may be possible soon: a leader is being elected.
 local PASSING <const> = {
   ETIMEDOUT = true, EUNAVAILABLE = true, ENOTLEADER = true, EUNKNOWN = true, EBUSY = true, EFULL = true,
+  EVERSION = true, -- a new cluster switches its features on within a second
 }
 
 local function insist(what, fn, ...)

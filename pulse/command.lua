@@ -78,7 +78,7 @@ end
 
 local function on_item(item, as_json)
   if item.ready then
-    io.stderr:write("subscribed to ", item.ready, "\n")
+    io.stderr:write(item.watching and "watching " or "subscribed to ", item.ready, "\n")
     return
   end
   io.stdout:write(output.item(item, as_json))

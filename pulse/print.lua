@@ -80,7 +80,8 @@ function M.item(item, as_json)
   if as_json then return json.encode(item) .. "\n" end
   local content = item.value
   if content == nil then content = item.data end
-  local text = type(content) == "string" and content or json.encode(content)
+  local text = type(content) == "string" and content or content ~= nil and json.encode(content) or ""
+  if item.kind and item.key then return ("%s\t%s\t%s\n"):format(item.kind, item.key, text) end
   return item.key and ("%s\t%s\n"):format(item.key, text) or text .. "\n"
 end
 

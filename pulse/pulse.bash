@@ -20,9 +20,9 @@ _pulse() {
   nodosum) words=$(pulse members --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
   events) words="--all --follow --json --kind --since" ;;
   campaign) words=$(pulse leaders --json 2>/dev/null | grep -o '"subsystem":"[^"]*"' | cut -d'"' -f4) ;;
-  get | put | del | incr | append | touch | expire | take | count | scan)
+  get | put | del | incr | append | touch | expire | take | watch | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
-  *) words="nodes members leaders voters campaign lock transfer events discovery hypha hyphae topology features remove status metrics septa septum keys get put del incr append touch expire take count scan load pub sub request policy --connect --help --json --version -e" ;;
+  *) words="nodes members leaders voters campaign lock transfer events discovery hypha hyphae topology features remove status metrics septa septum keys get put del incr append touch expire take watch count scan load pub sub request policy --connect --help --json --version -e" ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -47,7 +47,7 @@ function Mycel.septum(self, name, options)
   if known and options == nil then return known end
   local handle, message, code = task.await(core.septum, rawget(self, "node").handle, name, spec(options), 0)
   if not handle then return nil, message, code end
-  known = known or setmetatable({ name = name, handle = handle }, Septum)
+  known = known or setmetatable({ name = name, handle = handle, node = rawget(self, "node") }, Septum)
   rawget(self, "opened")[name] = known
   return known
 end
@@ -203,6 +203,7 @@ end
 
 require("mycorrizal.changes")(Septum)
 require("mycorrizal.many")(Septum)
+require("mycorrizal.watch")(Septum)
 
 -- ── Many keys ──
 

@@ -96,6 +96,12 @@ void myco__release_all(struct myco__state *state, const struct myco *node)
     }
 }
 
+struct myco__held *myco__check_held(lua_State *L, int index)
+{
+    struct myco__held **owner = luaL_checkudata(L, index, HELD);
+    return *owner;
+}
+
 /* release(held): ends it; again: nothing. */
 int myco__lua_release(lua_State *L)
 {
@@ -157,6 +163,7 @@ int myco__open_core(lua_State *L)
     luaL_setfuncs(L, myco__bind_node, 0);
     luaL_setfuncs(L, myco__bind_mycel, 0);
     luaL_setfuncs(L, myco__bind_ops, 0);
+    luaL_setfuncs(L, myco__bind_watch, 0);
     luaL_setfuncs(L, myco__bind_cytoplasm, 0);
     luaL_setfuncs(L, myco__bind_nodosum, 0);
     luaL_setfuncs(L, myco__bind_follow, 0);

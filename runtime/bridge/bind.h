@@ -13,7 +13,8 @@ int myco__open_core(lua_State *L);     /* mycorrizal.core */
 int myco__open_policies(lua_State *L); /* mycorrizal.policies */
 
 extern const luaL_Reg myco__bind_node[], myco__bind_mycel[], myco__bind_cytoplasm[],
-    myco__bind_nodosum[], myco__bind_ops[], myco__bind_follow[], myco__bind_discovery[];
+    myco__bind_nodosum[], myco__bind_ops[], myco__bind_watch[], myco__bind_follow[],
+    myco__bind_discovery[];
 
 #define MYCO_LUA_NODE "mycorrizal.node"
 /* A node as Lua holds it: opened by Lua, or lent by the host whose state this is. */
@@ -47,6 +48,7 @@ int myco__hold_failed(lua_State *L, struct myco__held *held, const struct myco_e
 /* NULL: of every node. */
 void myco__release_all(struct myco__state *state, const struct myco *node);
 int myco__lua_release(lua_State *L);
+struct myco__held *myco__check_held(lua_State *L, int index); /* NULL: released */
 
 struct myco_slice myco__check_slice(lua_State *L, int index);
 struct myco_septum *myco__check_septum(lua_State *L, int index);

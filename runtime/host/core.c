@@ -441,6 +441,7 @@ int myco_core_open(const struct myco_core_options *options, const struct myco_id
     myco_text_copy(core->labels, sizeof core->labels, options->labels ? options->labels : "");
     myco_list_init(&core->dirty);
     myco_list_init(&core->waiting);
+    myco_list_init(&core->watches);
     myco_list_init(&core->campaigns);
     myco_list_init(&core->observers);
     myco_list_init(&core->given_up);
@@ -552,7 +553,6 @@ void myco_core_free(struct myco_core *core)
     if (!core) return;
     core->env->on_datagram = NULL;
     myco_timer_stop(&core->tick);
-    myco_timer_stop(&core->retry);
     myco_timer_stop(&core->joining);
     myco_timer_stop(&core->hand_over);
     myco_defer_cancel(&core->refresh);
@@ -561,8 +561,11 @@ void myco_core_free(struct myco_core *core)
     core_persist_stop(core->persist);
     core_persist_free(core->persist);
     core->persist = NULL;
+    core_watches_close(core);
     core_ops_close(core);
     core_hyphae_close(core);
+    myco_timer_stop(&core->retry);
+    myco_defer_cancel(&core->watch_due);
     MYCO_MAP_EACH (struct core_token, token, &core->tokens) core_token_free(token);
     myco_map_free(&core->tokens);
     myco_commands_free(core->commands);

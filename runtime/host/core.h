@@ -94,9 +94,10 @@ enum myco_request {
     MYCO_REQUEST_SCAN,
     MYCO_REQUEST_CHANGE, /* feature operations: from here on */
     MYCO_REQUEST_MANY,
-    MYCO_REQUEST_COUNT_PREFIX
+    MYCO_REQUEST_COUNT_PREFIX,
+    MYCO_REQUEST_WATCH
 };
-#define MYCO_REQUEST_LAST MYCO_REQUEST_COUNT_PREFIX
+#define MYCO_REQUEST_LAST MYCO_REQUEST_WATCH
 
 /* Creates or finds; answered with the septum's id in result->version. */
 void myco_core_septum(struct myco_core *core, const char *name, const char *spec,
@@ -121,6 +122,15 @@ void myco_core_change(struct myco_core *core, uint64_t septum, const struct myco
  * returns only without memory, with no results. */
 void myco_core_many(struct myco_core *core, uint64_t septum, struct myco_slice changes,
     unsigned timeout_ms, const struct myco_fence *fence, myco_results_cb cb, void *data);
+struct core_watch;
+/* token: as core_watch_token() wrote it, empty: from now. NULL: EINVAL, with a message. The
+ * callback does not run before this returned. */
+struct core_watch *myco_core_watch(struct myco_core *core, uint64_t septum,
+    struct myco_slice prefix, struct myco_slice token, myco_watch_cb cb, void *data,
+    struct myco_err *err);
+void myco_core_watch_resume(struct core_watch *watch);
+void myco_core_watch_token(const struct core_watch *watch, struct myco_buf *out);
+void myco_core_unwatch(struct core_watch *watch); /* no callback after it */
 void myco_core_count(struct myco_core *core, uint64_t septum, struct myco_slice prefix,
     unsigned timeout_ms, myco_result_cb cb, void *data);
 void myco_core_scan(struct myco_core *core, uint64_t septum, struct myco_slice prefix,

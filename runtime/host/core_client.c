@@ -39,6 +39,8 @@ static void finish(struct core_op *op, const struct myco_result *result)
     }
     if (op->batch) core_batch_forget(op->batch);
     op->batch = NULL;
+    if (op->parked) core_watch_forget(op->parked);
+    op->parked = NULL;
     op->request = op->token = 0;
     op->result = *result;
     if (!op->starting) {
@@ -58,8 +60,17 @@ static void fail(struct core_op *op, int status, const char *message)
     finish(op, &result);
 }
 
+/* While something waits, every 10 ms; else when the next deadline passes. */
+static void retry_soon(struct myco_core *core)
+{
+    if (core->retrying && myco_timer_active(&core->retry)) return;
+    core->retrying = true;
+    myco_timer_start(&core->retry, RETRY_MS, RETRY_MS);
+}
+
 static void wait_again(struct core_op *op)
 {
+    retry_soon(op->core);
     if (op->request) myco_map_del(&op->core->requests, op->request);
     op->request = op->token = op->sent_to = 0;
     op->where = CORE_OP_WAITING;
@@ -131,6 +142,37 @@ static void refused_here(struct core_op *op, int rc)
     core_op_answered(op, rc, message, version);
 }
 
+static void watch_here(struct core_op *op, struct core_hypha *copy)
+{
+    struct core_token token = {.op = op};
+    op->where = CORE_OP_LOCAL;
+    int rc = core_serve_watch(op->core, copy, myco_buf_as_slice(&op->key),
+        myco_buf_as_slice(&op->value), &token, &op->parked);
+    if (rc) refused_here(op, rc);
+}
+
+void core_op_unparked(struct core_op *op, const struct myco_result *result)
+{
+    bool starting = op->starting;
+    op->parked = NULL;
+    op->starting = true;
+    core_op_replied(op, result);
+    op->starting = starting;
+}
+
+static void nobody(const struct myco_result *result, void *data)
+{
+    (void)result, (void)data;
+}
+
+/* It ends on a later turn: a walk over all operations may be under way. */
+void core_op_cancel(struct core_op *op)
+{
+    op->cb = nobody;
+    op->deadline_ns = 0;
+    retry_soon(op->core);
+}
+
 static void many_here(struct core_op *op)
 {
     struct core_token token = {.op = op};
@@ -152,7 +194,9 @@ static void here(struct core_op *op)
     }
     int rc = core_serve_table(op->core, op->septum, op->hypha, &copy);
     if (rc) return; /* not yet: stays waiting */
-    if (op->what == MYCO_REQUEST_GET && op->put.fence.name) {
+    if (op->what == MYCO_REQUEST_WATCH) {
+        watch_here(op, copy);
+    } else if (op->what == MYCO_REQUEST_GET && op->put.fence.name) {
         struct core_token token = {.op = op};
         op->where = CORE_OP_LOCAL;
         op->token = op->core->next_token + 1; /* what core_give_token gives next */
@@ -298,6 +342,24 @@ static void late(struct core_op *op)
     fail(op, MYCO_EUNAVAILABLE, message);
 }
 
+/* When all were sent, there is nothing to do before the next deadline: a watch may wait for long.
+ */
+static void wake_next(struct myco_core *core, uint64_t now)
+{
+    uint64_t next_ns = UINT64_MAX;
+    MYCO_LIST_EACH (item, &core->waiting) {
+        struct core_op *op = MYCO_CONTAINER(item, struct core_op, link);
+        if (op->later.cb && op->result.message) continue;
+        if (op->where == CORE_OP_WAITING) return;
+        if (op->deadline_ns < next_ns) next_ns = op->deadline_ns;
+    }
+    core->retrying = false;
+    myco_timer_stop(&core->retry);
+    if (next_ns == UINT64_MAX) return;
+    uint64_t left_ms = next_ns > now ? (next_ns - now) / 1000000 : 0;
+    myco_timer_start(&core->retry, left_ms + 1, RETRY_MS);
+}
+
 void core_ops_retry(void *data)
 {
     struct myco_core *core = data;
@@ -310,7 +372,7 @@ void core_ops_retry(void *data)
         else if (op->where == CORE_OP_WAITING)
             attempt(op);
     }
-    if (myco_list_empty(&core->waiting)) myco_timer_stop(&core->retry); /* until there is one */
+    wake_next(core, now);
 }
 
 void core_ops_peer_down(struct myco_core *core, uint64_t node)
@@ -380,7 +442,7 @@ struct core_op *core_op_new(struct myco_core *core, enum myco_request what, uint
     op->deadline_ns = myco_now_ns(core->env) +
                       (uint64_t)(timeout_ms ? timeout_ms : core->options.timeout_ms) * 1000000;
     myco_list_append(&core->waiting, &op->link);
-    if (!myco_timer_active(&core->retry)) myco_timer_start(&core->retry, RETRY_MS, RETRY_MS);
+    retry_soon(core);
     return op;
 }
 

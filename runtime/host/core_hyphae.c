@@ -128,6 +128,7 @@ static void committed(
     (void)time_ms;
     copy->fresh_bytes += write->key.size + write->value.size;
     copy->fresh_writes++;
+    core_watch_committed(copy, write);
     if (copy->core->events.on_trace)
         copy->core->events.on_trace("commit", copy->stream, epoch, offset, copy->core->events.data);
 }
@@ -142,6 +143,7 @@ static struct core_hypha *make(struct myco_core *core, uint64_t stream)
     copy->index = (uint32_t)(stream & 0xffffff);
     copy->stream = stream;
     myco_list_init(&copy->dirty);
+    myco_list_init(&copy->parked);
     struct myco_hypha_options options = {.env = core->env,
         .domain = core->domain,
         .self = core->identity.id,
@@ -167,6 +169,7 @@ static void destroy(struct myco_core *core, struct core_hypha *copy)
         (unsigned long long)copy->stream, (unsigned long long)myco_hypha_offset(copy->hypha));
     myco_map_del(&core->hyphae, copy->stream);
     myco_list_remove(&copy->dirty);
+    core_watch_gone(copy);
     myco_hypha_free(copy->hypha);
     myco_free(copy);
 }

@@ -19,7 +19,9 @@ struct core_hypha {
     uint32_t index;
     uint64_t stream; /* of the journal: septum, level and index in one number */
     struct myco_hypha *hypha;
-    struct myco_list dirty; /* waits for the journal */
+    struct myco_list dirty;  /* waits for the journal */
+    struct myco_list parked; /* questions of watches that wait for a commit */
+    bool watch_due;
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
     uint64_t fresh_bytes, fresh_writes; /* committed since the last upload */
@@ -33,6 +35,7 @@ struct core_hypha {
 
 /* An operation of this node's own: tried until it is answered or its deadline passed. */
 struct core_op;
+struct core_parked; /* core_watch_serve.c */
 
 /* A write that a hypha here works on: whom to answer. */
 struct core_token {
@@ -122,6 +125,10 @@ struct myco_core {
     struct myco_map tokens;   /* token → struct core_token */
     struct myco_map requests; /* request → struct core_op, sent to a node */
     struct myco_list waiting; /* ops that wait for a primary */
+    struct myco_list watches; /* of this node */
+    struct myco_deferred watch_due;
+    uint32_t parked_count;
+    bool retrying; /* `retry` runs for what waits, not only for deadlines */
     uint64_t next_token, next_request;
     struct myco_list campaigns;
     struct myco_list observers;
@@ -274,6 +281,17 @@ int core_serve_table(struct myco_core *core, uint64_t septum, uint32_t index,
 /* One page: u32 count, u8 more, then items: slice key, slice value, u64 version. */
 void core_serve_scan(const struct core_hypha *copy, struct myco_slice prefix,
     struct myco_slice after, uint32_t limit, bool keys_only, struct myco_buf *out);
+/* core_watch_serve.c: key: the prefix; value: u64 epoch, u64 offset (0: now), u32 wait_ms. *given
+ * (may be NULL): it was parked. */
+int core_serve_watch(struct myco_core *core, struct core_hypha *copy, struct myco_slice prefix,
+    struct myco_slice from, const struct core_token *token, struct core_parked **given);
+void core_watch_forget(struct core_parked *parked);
+void core_watch_committed(struct core_hypha *copy, const struct myco_write *write);
+void core_watch_sweep(struct core_hypha *copy);
+void core_watch_gone(struct core_hypha *copy);
+/* core_client.c: what was parked here is answered, on a later turn. */
+void core_op_unparked(struct core_op *op, const struct myco_result *result);
+void core_watches_close(struct myco_core *core); /* core_watch.c */
 uint64_t core_serve_count(const struct core_hypha *copy, struct myco_slice prefix);
 void core_serve_sweep(struct myco_core *core);
 uint64_t core_expiry_now(const struct core_hypha *copy);

@@ -18,8 +18,9 @@ struct core_op {
     struct myco_put_options put;
     uint32_t limit;
     bool keys_only, keyed;
-    bool writes;              /* MANY: some of it */
-    struct core_batch *batch; /* MANY, served here */
+    bool writes;                /* MANY: some of it */
+    struct core_batch *batch;   /* MANY, served here */
+    struct core_parked *parked; /* WATCH, served here */
     uint64_t deadline_ns, request, token, sent_to;
     myco_result_cb cb;
     void *data;
@@ -35,6 +36,7 @@ struct core_op {
 struct core_op *core_op_new(struct myco_core *core, enum myco_request what, uint64_t septum,
     unsigned timeout_ms, myco_result_cb cb, void *data);
 void core_op_start(struct core_op *op);
+void core_op_cancel(struct core_op *op); /* its callback does not run */
 
 /* It did not happen, and may at another node or a little later. */
 bool core_op_again(int status);

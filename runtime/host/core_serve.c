@@ -288,6 +288,9 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
     } else if (rc == 0 && what == MYCO_REQUEST_CHANGE) {
         rc = core_serve_change(core, copy, key, value, &options.fence, &token);
         if (rc == 0) return;
+    } else if (rc == 0 && what == MYCO_REQUEST_WATCH) {
+        rc = core_serve_watch(core, copy, key, value, &token, NULL);
+        if (rc == 0) return;
     } else if (rc == 0 && options.fence.name && what == MYCO_REQUEST_GET) {
         rc = core_fence_read(core, copy, key, &options.fence, &token);
         if (rc == 0) return;
@@ -322,15 +325,20 @@ void core_serve_sweep(struct myco_core *core)
     if (now < core->sweep_at_ms) return;
     core->sweep_at_ms = now + SWEEP_MS;
     MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
+        core_watch_sweep(copy);
         if (copy->loading_epoch || !myco_hypha_serving(copy->hypha)) continue;
         keys += myco_table_count(myco_hypha_table(copy->hypha));
         struct sweep sweep = {.core = core, .copy = copy};
         myco_table_sweep(
             myco_hypha_table(copy->hypha), core_expiry_now(copy), SWEEP_BUCKETS, collect, &sweep);
         struct myco_reader in = myco_reader(sweep.keys.data, sweep.keys.size);
+        /* a del with a time is one by expiry: what watches tell it by */
+        uint64_t now_log = core_expiry_now(copy);
         while (myco_read_left(&in) && !in.bad) {
-            struct myco_write write = {
-                .op = MYCO_OP_DEL, .key = myco_read_slice(&in), .if_expired = true};
+            struct myco_write write = {.op = MYCO_OP_DEL,
+                .key = myco_read_slice(&in),
+                .if_expired = true,
+                .expires_ms = now_log};
             struct core_token token = {.sweep = true};
             core_give_token(core, copy, &write, &token);
         }

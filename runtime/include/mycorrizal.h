@@ -434,6 +434,47 @@ MYCO_API int myco_scan_async(struct myco_septum *septum, struct myco_slice prefi
     struct myco_slice cursor, unsigned limit, bool keys_only, unsigned timeout_ms, myco_page_cb cb,
     void *data);
 
+/* ── Mycel: watching ── */
+
+enum myco_watch_kind { MYCO_WATCH_PUT = 1, MYCO_WATCH_DEL, MYCO_WATCH_EXPIRE };
+
+struct myco_change_event {
+    enum myco_watch_kind kind;
+    struct myco_slice key, value; /* value: of a PUT */
+    uint64_t version, time_ms;    /* time: of the log, since 1970 */
+};
+
+/* What was committed in one hypha, in order; so changes of a key come in their order. */
+struct myco_watch_page {
+    /* 0. ECOMPACTED: changes were missed, which are not kept any more (a token too old, a watcher
+     * too slow, a cache that lost its primary): read anew what the watch is for; it goes on.
+     * Anything else: the watch has ended. */
+    int status;
+    const char *message;
+    const struct myco_change_event *events; /* lent until the callback returns */
+    size_t count;                           /* 0, once: from now on nothing is missed (`ready`) */
+    bool ready;                             /* every hypha is being watched */
+};
+/* false: it has enough for now; myco_watch_resume() goes on. At most a page of each hypha (256 KiB,
+ * or one change) is held meanwhile. */
+typedef bool (*myco_watch_cb)(const struct myco_watch_page *page, void *data);
+
+struct myco_watch;
+
+/* Follows the committed changes of keys with a prefix, over failovers and moves, each once: from
+ * now on, or from a token of myco_watch_token(). Hyphae keep about 256 KiB of changes for it.
+ * EINVAL: not a token of this septum. */
+MYCO_API int myco_watch(struct myco_septum *septum, struct myco_slice prefix,
+    struct myco_slice token, myco_watch_cb cb, void *data, struct myco_watch **watch,
+    struct myco_err *err);
+/* Where the watch is: after all that was handed to the callback. *token is given. Any thread; in
+ * the callback too. */
+MYCO_API int myco_watch_token(
+    struct myco_watch *watch, struct myco_value *token, struct myco_err *err);
+MYCO_API void myco_watch_resume(struct myco_watch *watch);
+/* Takes the watch; no callback runs after `done` did. */
+MYCO_API void myco_unwatch(struct myco_watch *watch, void (*done)(void *data), void *data);
+
 /* ── Cytoplasm: events ──────────────────────────────────────────────────────────────────────── */
 
 struct myco_sub;

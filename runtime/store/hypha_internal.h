@@ -9,6 +9,7 @@
  *     hypha_primary.c   primary: conversation with one member, from HELLO to the last APPEND
  *     hypha_backup.c    the member's side of that conversation
  *     hypha_state.c     the whole state as bytes, and back, piece by piece
+ *     hypha_records.c   committed records, for watches
  *     hypha_copy.c      a state on its way to a member
  *     hypha_recover.c   start from the journal, or from the object store
  */

@@ -1,6 +1,6 @@
 # The public API, through every layer: nodes on loopback in the test's own process (api_…), and nodes
 # that are processes, so that they can be killed (node_…).
-foreach(test api_duties api_events api_follow api_mycel api_ops api_open api_policies api_threads api_uv node_disk
+foreach(test api_duties api_events api_follow api_mycel api_ops api_watch api_open api_policies api_threads api_uv node_disk
     node_cli node_full node_garbage)
   myco_test(${test} LAYERS host LIBS PkgConfig::LUA)
   if(TARGET test_${test})

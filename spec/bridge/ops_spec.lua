@@ -103,3 +103,65 @@ describe("changes of a key", function()
     assert.equal("1", (septum:get("fenced")))
   end)
 end)
+
+-- Catches: events that Lua loses while its handler is slow; tokens that lead to the wrong place.
+describe("a watch", function()
+  local folder, node, septum
+
+  setup(function()
+    folder = helper.new_folder()
+    node = helper.open_node(folder)
+    septum = assert(node.mycel:septum("watched", { kind = "durable", hyphae = 4 }))
+  end)
+
+  teardown(function()
+    node:close()
+    helper.remove(folder)
+  end)
+
+  it("tells changes of its prefix, in order, however slow its handler is", function()
+    local seen = {}
+    local watch = assert(septum:watch("u:", function(event)
+      task.sleep("1ms")
+      seen[#seen + 1] = event
+    end))
+    for i = 1, 60 do assert(septum:put("u:1", { n = i })) end
+    assert(septum:put("other", 1))
+    assert(septum:del("u:1"))
+    helper.wait_until("all events", 10, function() return #seen == 61 end)
+    for i = 1, 60 do
+      assert.same({ "put", "u:1", { n = i } }, { seen[i].kind, seen[i].key, seen[i].value })
+      assert.is_true(i == 1 or seen[i].version > seen[i - 1].version)
+    end
+    assert.equal("del", seen[61].kind)
+    watch:close()
+    assert(septum:put("u:1", 1))
+    assert.equal(61, #seen)
+  end)
+
+  it("goes on from a token", function()
+    local seen = {}
+    local watch = assert(septum:watch("t:", function() end))
+    assert(septum:put("t:1", 1))
+    local token = assert(watch:token())
+    watch:close()
+    assert.equal("ECLOSED", select(3, watch:token()))
+    assert(septum:put("t:2", 2))
+    local again <close> = assert(septum:watch("t:", function(event) seen[event.key] = event.value end, { from = token }))
+    helper.wait_until("what came meanwhile", 10, function() return seen["t:2"] == 2 end)
+    local none, message, code = septum:watch("t:", print, { from = "no token" })
+    assert.is_nil(none)
+    assert.equal("EINVAL", code)
+    assert.equal("watch: this is no token of a watch of watched", message)
+    assert.is_string(again:token())
+  end)
+
+  it("shows what it watches", function()
+    local count = 0
+    local watch <close> = assert(septum:watch("e:", function() count = count + 1 end))
+    assert(septum:put("e:1", 1))
+    assert(septum:put("e:2", 1))
+    helper.wait_until("both", 10, function() return count == 2 end)
+    assert.equal("watch of 'e:'", tostring(watch))
+  end)
+end)

@@ -149,6 +149,23 @@ describe("a command of pulse", function()
     assert.matches('line 2 is not {"key"', ran.err)
   end)
 
+  it("counts, appends, takes, and watches it", function()
+    local watch = helper.spawn({
+      helper.build .. "/bin/pulse", "--connect", node.socket, "watch", "carts", "n:", "--count", "4", "--timeout", "10",
+    })
+    helper.wait_until("the watch", 5, function() return watch.err:find("watching carts", 1, true) end)
+    assert.equal("5\n", pulse("incr", "carts", "n:1", "--by", "5").out)
+    assert.equal("4\n", pulse("incr", "carts", "n:1", "--by=-1").out)
+    assert.equal("3\n", pulse("append", "carts", "n:2", "abc").out)
+    assert.equal("4", pulse("take", "carts", "n:1").out)
+    assert.equal(0, (task.deadline(10, watch.wait_end, watch)))
+    assert.equal("put\tn:1\t5\nput\tn:1\t4\ndel\tn:1\t\n", (watch.out:gsub("put\tn:2\tabc\n", "")))
+    assert.matches("put\tn:2\tabc\n", watch.out)
+    assert.equal(1, pulse("take", "carts", "n:1").status)
+    assert.equal("abc", pulse("touch", "carts", "n:2", "1h").out)
+    assert.equal("1\n", pulse("count", "carts", "n:").out)
+  end)
+
   it("publishes, and writes what comes", function()
     local sub = helper.spawn({
       helper.build .. "/bin/pulse", "--connect", node.socket, "sub", "orders.*", "--count", "2", "--timeout", "10",

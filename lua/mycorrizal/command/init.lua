@@ -28,8 +28,8 @@ local text <const> = require "mycorrizal.text"
 local M <const> = {}
 
 local FILES <const> = {
-  "cluster", "loss", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "changes", "ring", "load", "events",
-  "policy",
+  "cluster", "loss", "nodosum", "stand", "transfer", "discovery", "septum", "keys", "changes", "watch", "ring", "load",
+  "events", "policy",
   "chronicle", "topology",
 }
 

@@ -60,9 +60,9 @@ struct myco_policy_port {
  * member, by its place in the list, the number of its hub (its own: it is one) and of the hub that
  * stands by (0: none); or {mesh = true}. Each node asks for itself, so nothing but the members goes
  * in. persistence {septum = "carts", kind = "durable", level = "disk", hyphae = 64}           →
- * {every_ms = 5000, snapshot_segments = 16, retain_ms = 600000}; also bytes, writes (so many new ones
- * on a node: it uploads at once) and cron = "0 3 * * 1-5 Europe/Berlin" (base/cron.h). every_ms may
- * be left out when another is there.
+ * {every_ms = 5000, snapshot_segments = 16, retain_ms = 600000}; also bytes, writes (so many new
+ * ones on a node: it uploads at once) and cron = "0 3 * * 1-5 Europe/Berlin" (base/cron.h).
+ * every_ms may be left out when another is there.
  */
 
 #endif

@@ -9,8 +9,7 @@
 
 /* ── identity ── file `node`: u64 magic, id, generation, cluster; u32 crc */
 
-int myco_identity_read(
-    struct myco_disk *disk, struct myco_identity *identity, struct myco_err *err)
+int myco_identity_read(struct myco_disk *disk, struct myco_identity *identity, struct myco_err *err)
 {
     struct myco_file *file;
     uint8_t bytes[36];

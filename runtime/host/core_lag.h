@@ -7,12 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MYCO_LAG_SAMPLES    256    /* kept: 12 s of ticks */
-#define MYCO_LAG_WINDOW_MS  10000  /* what p99 is of */
-#define MYCO_LAG_CALM_MS    5000   /* without a late tick, and it is well again … */
-#define MYCO_LAG_RELAPSE_MS 600000 /* … twice as long when it had recovered within so long before \
-                                    */
-#define MYCO_LAG_RELAPSES_MAX 7    /* 640 s */
+#define MYCO_LAG_SAMPLES   256   /* kept: 12 s of ticks */
+#define MYCO_LAG_WINDOW_MS 10000 /* what p99 is of */
+#define MYCO_LAG_CALM_MS   5000  /* without a late tick, and it is well again … */
+#define MYCO_LAG_RELAPSE_MS                                                                        \
+    600000                      /* … twice as long when it had recovered within so long before   \
+                                 */
+#define MYCO_LAG_RELAPSES_MAX 7 /* 640 s */
 
 struct core_lag {
     struct {

@@ -33,7 +33,7 @@ static int usage(FILE *file)
           "[--no-lua]\n"
           "                      [--twice] [--trace] [--quiet] [--file FILE] [--failover] [--kills "
           "N]\n"
-          "                      [--scale] [--topology NAME] [--object]\n\n"
+          "                      [--scale] [--topology NAME] [--object] [--starved MS]\n\n"
           "Runs a cluster of whole nodes in virtual time on a network and disks that fail, and "
           "checks that nothing\n"
           "acknowledged is lost, no two nodes hold the same at once, and every history is "
@@ -49,6 +49,10 @@ static int usage(FILE *file)
           "datagrams, sleeping\n"
           "                 machines, wrong bits from the store; nodes leave, policies change, "
           "restores are disturbed\n"
+          "  --starved MS   nothing fails, but one host stands still for up to MS again and again: "
+          "it is not to be\n"
+          "                 declared dead, and with MS up to a third of the lease no lease is "
+          "lost\n"
           "  --no-store     without an object store\n"
           "  --no-restore   the nodes do not lose everything at the end\n"
           "  --no-lua       the built-in rules instead of the Lua policies\n"
@@ -102,6 +106,8 @@ static bool parse_number(struct command *command, const char *word, uint64_t num
         options->nodes = (unsigned)number;
     else if (strcmp(word, "--seconds") == 0 && number <= 86400)
         options->seconds = (unsigned)number;
+    else if (strcmp(word, "--starved") == 0 && number >= 1 && number <= 10000)
+        options->starved_ms = (unsigned)number;
     else if (strcmp(word, "--kills") == 0 && number >= 1 && number <= 100000)
         options->kills = (unsigned)number;
     else
@@ -126,6 +132,7 @@ static bool parse(struct command *command, int argc, char **argv)
             i++;
     }
     command->options.disk_faults |= command->options.all_faults;
+    if (command->options.starved_ms) command->options.faults = false;
     return command->scale || command->options.nodes <= SIM_NODES_MAX;
 }
 

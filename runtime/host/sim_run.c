@@ -335,6 +335,7 @@ static void disturb(struct sim_world *world)
     if (world->options.nodes == 1) nemesis.partition_ms = nemesis.loss_ms = 0;
     if (world->options.nodes < 3) nemesis.down_max = 1;
     if (world->options.all_faults) disturb_more(world, &nemesis);
+    if (world->options.starved_ms) sim_starved_start(world);
     if (world->options.faults) myco_sim_nemesis(world->sim, &nemesis);
     if (world->options.all_faults) sim_acts_start(world, nemesis.until_ms);
     if (world->options.disk_faults) sim_disks_start(world, nemesis.until_ms);
@@ -439,6 +440,7 @@ static void run(struct sim_world *world)
     disturb(world);
     pass(world, (uint64_t)world->options.seconds * 1000);
     if (world->violation[0]) return;
+    sim_starved_stop(world);
     sim_disks_heal(world);
     sim_acts_stop(world);
     myco_sim_heal(world->sim);

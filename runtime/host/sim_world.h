@@ -13,6 +13,7 @@
  *   sim_voters.c   a voter that is lost for good, and replaced
  *   sim_loss.c     what only that voter had, and an operator who accepts that it is lost
  *   sim_upgrade.c  nodes of the version before, upgraded while all goes on
+ *   sim_starved.c  one host that is late, which nobody may take for dead
  *   sim_locks.c    those who lock, and who meet at a barrier
  *   sim_store.c    the manifests, and what a restore must bring back
  *   sim_failover.c how long a dead leader or primary is missed
@@ -41,16 +42,18 @@ struct sim_node {
     struct myco_policies *policies;
     struct myco_identity identity;
     unsigned starts;
-    bool failed;  /* it said that it takes no part any more */
-    bool older;   /* runs the version before features, until it is upgraded */
-    bool damaged; /* a bit of its disk was inverted: it may refuse to start */
-    bool leaving; /* it was told to leave */
+    uint64_t leases_lost; /* before it was starved: sim_starved.c */
+    bool failed;          /* it said that it takes no part any more */
+    bool older;           /* runs the version before features, until it is upgraded */
+    bool damaged;         /* a bit of its disk was inverted: it may refuse to start */
+    bool leaving;         /* it was told to leave */
 };
 
 struct sim_options {
     uint64_t seed;
     unsigned nodes, seconds, kills;
-    unsigned lease_ms; /* 0: the default */
+    unsigned lease_ms;   /* 0: the default */
+    unsigned starved_ms; /* one host stands still for so long at a time, and nothing else fails */
     bool faults, disk_faults, all_faults, restore, trace, store, quiet, object;
     const char *lua_path; /* for policies; NULL: the built-in rules */
     const char *topology; /* the policy that is applied once the cluster formed; NULL: none */
@@ -70,9 +73,11 @@ struct sim_world {
     struct sim_locks *locks;
     struct sim_disks *disks;
     uint64_t reborn_after; /* the incarnation that was lost: what comes is higher */
-    bool closing;          /* what happens now is no violation */
-    bool wiping;           /* all nodes are down at once, and lose their disks */
-    char violation[512];   /* "" as long as all is well */
+    unsigned starved;      /* which host, while `starving` */
+    bool starving;
+    bool closing;        /* what happens now is no violation */
+    bool wiping;         /* all nodes are down at once, and lose their disks */
+    char violation[512]; /* "" as long as all is well */
 };
 
 struct sim_outcome {
@@ -237,6 +242,10 @@ void sim_upgrade_starting(struct sim_node *node); /* a restart may bring the new
 void sim_upgrade_finish(struct sim_world *world); /* what is old by now, one after the other */
 bool sim_upgraded(struct sim_world *world);       /* all features are active everywhere */
 void sim_upgrade_check(struct sim_world *world);
+
+/* sim_starved.c */
+void sim_starved_start(struct sim_world *world);
+void sim_starved_stop(struct sim_world *world);
 
 /* sim_store.c */
 void sim_store_check(struct sim_world *world); /* every manifest that is kept, and what it names */

@@ -45,8 +45,8 @@ static void test_counters(struct myco_septum *septum)
         "99999999999999999999", "\xC1M", "\xC1M\xCF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         myco_put(septum, myco_str("bad"), myco_str(bad[i]), NULL, NULL, &err);
-        is_int(myco_incr(septum, myco_str("bad"), 1, NULL, &err), MYCO_EINVAL, "no number: %s",
-            bad[i]);
+        is_int(myco_incr(septum, myco_str("bad"), 1, NULL, &err), MYCO_EINVAL,
+            "no number: the %zu.", i + 1);
     }
     myco_put(septum, myco_str("lua"), myco_bytes("\xC1M\xD1\xFF\x38", 5), NULL, NULL, &err);
     ok(!myco_incr(septum, myco_str("lua"), 1, &sum, &err) && sum == -199, "a number of Lua's");

@@ -68,9 +68,9 @@ local function watch(starved, lost_before)
 end
 
 local function report(seconds)
-  print(("%5d s  dead %d  suspected %d  leases lost %d  lag p99 %d ms  max %d ms (ever %d)  writes %d  reads %d  failed %d")
-    :format(seconds, seen.dead, seen.suspect, seen.lost, seen.p99_ms, seen.now_max_ms, seen.lag_max_ms, seen.writes,
-      seen.reads, seen.failed))
+  print(("%5d s  dead %d  suspected %d  leases lost %d  lag p99 %d ms  max %d ms (ever %d)  writes %d  reads %d  "
+    .. "failed %d"):format(seconds, seen.dead, seen.suspect, seen.lost, seen.p99_ms, seen.now_max_ms, seen.lag_max_ms,
+      seen.writes, seen.reads, seen.failed))
   io.stdout:flush()
 end
 

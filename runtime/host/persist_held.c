@@ -63,7 +63,7 @@ int core_object_ready(
     if (!septum->options.object) return 0;
     if (away(core->persist, why, size)) return MYCO_EUNAVAILABLE;
     if (core->persist->held_count < HELD_MAX) return 0;
-    snprintf(why, size, "%u writes wait for the object store", HELD_MAX);
+    snprintf(why, size, "%d writes wait for the object store", HELD_MAX);
     return MYCO_EFULL;
 }
 

@@ -49,8 +49,8 @@ describe("a backup", function()
   it("brings back a point in time, without what came later", function()
     local node = start()
     helper.wait_until("the septum", 10, function()
-      return helper.pulse(node, { "septum", "create", "carts", "--kind", "durable", "--level", "object", "--hyphae", "4" })
-        .status == 0
+      return helper.pulse(node, { "septum", "create", "carts", "--kind", "durable", "--level", "object", "--hyphae",
+        "4" }).status == 0
     end)
     pulse(node, "put", "carts", "k", "first")
     local time = newest_time()

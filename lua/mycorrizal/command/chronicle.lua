@@ -9,7 +9,8 @@ local KINDS <const> = {
   "election.gained", "election.moved", "election.lost", "leader.changed",
   "voter.added", "voter.changed", "voter.removed", "quorum.lost", "quorum.regained",
   "snapshot.taken", "snapshot.installed", "lease.lost", "lease.regained",
-  "node.slow", "node.recovered", "hyphae.moved", "hyphae.loss_accepted", "septum.created", "policy.applied", "policy.rolled_back",
+  "node.slow", "node.recovered", "hyphae.moved", "hyphae.loss_accepted", "septum.created",
+  "policy.applied", "policy.rolled_back",
   "feature.activated", "keys.rotated",
 }
 

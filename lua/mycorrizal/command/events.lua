@@ -57,7 +57,8 @@ return {
   {
     name = "pub", summary = "Publishes a message.",
     args = { { "subject" }, { "data" } },
-    flags = { json = JSON, fence = { "NAME:EPOCH", "refuse it where a newer epoch of NAME is known", fence = true } }, run = publish,
+    flags = { json = JSON, fence = { "NAME:EPOCH", "refuse it where a newer epoch of NAME is known", fence = true } },
+    run = publish,
   },
   {
     name = "sub", summary = "Writes messages as they come: the data of each, a line each.",

@@ -36,7 +36,7 @@ end
 
 local function accept_loss(context, args, flags)
   local options = { septum = args.septum, away = flags.yes, reason = flags.reason, look = true }
-  if not args.hypha == not flags["all-lost"] then
+  if (args.hypha == nil) == not flags["all-lost"] then
     return nil, "hypha accept-loss: name the hyphae, or say --all-lost", "EINVAL"
   end
   local message, code
@@ -62,8 +62,8 @@ return {
     name = "hypha accept-loss",
     summary = "Goes on without data whose last copies are lost for ever.",
     doc = "Of hyphae whose in-sync members never come back, the copy that goes furthest (EPOCH/OFFSET) becomes the "
-      .. "primary; without one the hypha begins empty. Look with --dry-run first. Refused while an in-sync member lives; "
-      .. "where they are away, but were neither removed nor replaced, --yes says that they will not come back.",
+      .. "primary; without one the hypha begins empty. Look with --dry-run first. Refused while an in-sync member "
+      .. "lives; where they are away, but were neither removed nor replaced, --yes says that they will not come back.",
     args = { { "septum" }, { "hypha", optional = true, rest = true } }, run = accept_loss,
     flags = {
       json = { false, "as JSON" },

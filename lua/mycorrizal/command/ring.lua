@@ -46,8 +46,8 @@ end
 return {
   {
     name = "keys list", summary = "The ring of keys that seal gossip; the first one seals, all open.",
-    doc = "Shows fingerprints: keys are never shown. A change goes in three steps, each once the one before is everywhere:\n"
-      .. "keys install, keys use, keys remove.",
+    doc = "Shows fingerprints: keys are never shown. A change goes in three steps, each once the one before is "
+      .. "everywhere:\nkeys install, keys use, keys remove.",
     args = {}, flags = { json = JSON }, run = list,
   },
   command("install", "Adds a key of `mycorrizal keygen` to the ring of all nodes.",

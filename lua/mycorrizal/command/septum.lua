@@ -96,7 +96,8 @@ end
 return {
   { name = "septa", summary = "The septa (buckets) of the cluster.", args = {}, flags = { json = JSON }, run = list },
   {
-    name = "septum", summary = "A septum: its options with their defaults, and which nodes are primaries of its hyphae.",
+    name = "septum",
+    summary = "A septum: its options with their defaults, and which nodes are primaries of its hyphae.",
     args = { { "name" } }, flags = { json = JSON }, missing = "no such septum", run = show,
   },
   {

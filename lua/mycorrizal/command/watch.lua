@@ -45,8 +45,8 @@ end
 return {
   {
     name = "watch", summary = "Writes committed changes of keys that begin with PREFIX, as they come.",
-    doc = "A line each: kind, key, value. Kinds: put, del, expire; resync: changes were missed that are not kept any more.\n"
-      .. "Says on stderr from when on nothing is missed.",
+    doc = "A line each: kind, key, value. Kinds: put, del, expire; resync: changes were missed that are not kept any "
+      .. "more.\nSays on stderr from when on nothing is missed.",
     args = { { "septum" }, { "prefix", optional = true } },
     flags = {
       json = { false, 'as JSON, {"kind", "key", "value", "version", "time_ms"} each' },

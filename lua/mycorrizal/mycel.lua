@@ -35,8 +35,8 @@ local function spec(options)
   return table.concat(fields, " ")
 end
 
---- Opens a septum; with options (kind, ttl, replicas, idle, size …: `pulse septum NAME` shows all) it is created when it
---- is absent. `mycel.NAME` opens one that exists.
+--- Opens a septum; with options (kind, ttl, replicas, idle, size …: `pulse septum NAME` shows all) it is created
+--- when it is absent. `mycel.NAME` opens one that exists.
 ---@param name string
 ---@param options table|string?
 ---@return myco.septum?

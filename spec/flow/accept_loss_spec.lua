@@ -1,7 +1,7 @@
 -- The last whole copy of some hyphae burns with its node. They are unavailable until an operator accepts the loss;
--- then an older copy, which came back meanwhile, goes on, and what only the burnt node had is lost. It would catch a loss
--- that is accepted while somebody has the data, an old copy that is thrown away although it is the best one left, and hyphae
--- that stay away for ever.
+-- then an older copy, which came back meanwhile, goes on, and what only the burnt node had is lost. It would catch a
+-- loss that is accepted while somebody has the data, an old copy that is thrown away although it is the best one
+-- left, and hyphae that stay away for ever.
 
 local cluster_module <const> = require "spec.support.cluster"
 local helper <const> = require "spec.support.helper"

@@ -1,6 +1,6 @@
 -- The consensus group looks after itself: a voter that dies is replaced by a stand-by, one change at a time, and a
--- member that was removed for ever is refused with the reason when it comes back with its old folder. It would catch a dead
--- voter that stays counted, and a removed node that slips in again.
+-- member that was removed for ever is refused with the reason when it comes back with its old folder. It would catch
+-- a dead voter that stays counted, and a removed node that slips in again.
 
 local cluster_module <const> = require "spec.support.cluster"
 local helper <const> = require "spec.support.helper"

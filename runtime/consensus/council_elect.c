@@ -53,7 +53,7 @@ static void pack_candidate(msgpack_packer *pack, const struct myco_council *coun
     myco_pack_id(pack, member->id);
     myco_pack_key_str(pack, "name", member->name);
     myco_pack_str(pack, "labels");
-    myco_pack_labels(pack, member->labels);
+    myco_pack_labels(pack, myco_member_labels(member));
     myco_pack_key_u64(pack, "leads", myco__council_leads(council, member->id));
 }
 

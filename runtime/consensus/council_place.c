@@ -19,7 +19,7 @@ static void pack_members(msgpack_packer *pack, const struct myco_council *counci
         myco_pack_id(pack, record->id);
         myco_pack_key_str(pack, "name", record->name);
         myco_pack_str(pack, "labels");
-        myco_pack_labels(pack, record->labels);
+        myco_pack_labels(pack, myco_member_labels(record));
         myco_pack_str(pack, "weight");
         msgpack_pack_double(pack, 1.0);
     }
@@ -146,7 +146,8 @@ static uint64_t placement_hash(const struct myco_council *council)
         if (!council->members[i].present) continue;
         const struct myco_member_record *record = council->members[i].record;
         hash = myco_hash_mix(hash, record->id);
-        hash = myco_hash_mix(hash, myco_hash(record->labels, strlen(record->labels)));
+        hash = myco_hash_mix(
+            hash, myco_hash(myco_member_labels(record), strlen(myco_member_labels(record))));
     }
     for (uint32_t i = 0; i < council->options.state->septum_count; i++)
         if (council->options.state->septa[i]->version)

@@ -55,7 +55,7 @@ static void pack_candidates(msgpack_packer *pack, const struct myco_council *cou
         myco_pack_id(pack, record->id);
         myco_pack_key_str(pack, "name", record->name);
         myco_pack_str(pack, "labels");
-        myco_pack_labels(pack, record->labels);
+        myco_pack_labels(pack, myco_member_labels(record));
         myco_pack_key_u64(pack, "load", load ? *load : 0);
     }
     MYCO_MAP_EACH (uint64_t, load, &loads) myco_free(load);

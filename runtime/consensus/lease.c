@@ -11,15 +11,23 @@
  *
  * index: the leader's last entry when it granted. The holder's lease begins once it has applied
  * that much: otherwise a node that was away for longer than its lease would get a new one, and take
- * for its own what the entries that it has not seen yet gave to others. */
+ * for its own what the entries that it has not seen yet gave to others.
+ *
+ * A round asks only as many voters as it needs, those that answered the last one first; what has no
+ * majority after a twelfth of the lease asks all. Renewals of leases that have time left wait for a
+ * moment, so that one round serves several; that wait makes no lease longer, which for the leader
+ * is over a lease's length after the RENEW came. */
 enum { RENEW = 1, ROUND, ROUND_OK, GRANT };
 
 #define PAUSE_NS    10000000
 #define GRACE_NS    2000000
 #define WAITING_MAX 4096 /* renewals that wait for a round */
+#define SERVERS_MAX 64
+#define WIDEN       12 /* of the lease: until a round asks all voters */
+#define GATHER      6  /* of the lease: between two rounds, unless somebody's lease is short */
 
 struct renewal {
-    uint64_t node, serial;
+    uint64_t node, serial, at_ns; /* when it came: the holder counts from before that */
 };
 
 struct myco_lease {
@@ -46,12 +54,16 @@ struct myco_lease {
     bool in_round;
     uint64_t answered[16]; /* voters that answered this round */
     uint32_t answered_count;
+    struct myco_timer widen;          /* no majority answered soon: all voters are asked */
+    struct myco_timer gather;         /* the next round begins */
     struct renewal *waiting, *served; /* arrived since the round began; before it */
     uint32_t waiting_count, served_count;
     struct myco_map granted; /* node → uint64_t * of ns */
 };
 
 static void tick(void *data);
+static void widen(void *data);
+static void gathered(void *data);
 
 struct myco_lease *myco_lease_new(
     struct myco_env *env, uint64_t self, const struct myco_lease_events *events)
@@ -65,6 +77,8 @@ struct myco_lease *myco_lease_new(
     lease->served = myco_alloc(WAITING_MAX * sizeof *lease->served);
     myco_timer_init(&lease->timer, env, tick, lease);
     myco_timer_init(&lease->end, env, tick, lease);
+    myco_timer_init(&lease->widen, env, widen, lease);
+    myco_timer_init(&lease->gather, env, gathered, lease);
     return lease;
 }
 
@@ -73,6 +87,8 @@ void myco_lease_free(struct myco_lease *lease)
     if (!lease) return;
     myco_timer_stop(&lease->timer);
     myco_timer_stop(&lease->end);
+    myco_timer_stop(&lease->widen);
+    myco_timer_stop(&lease->gather);
     MYCO_MAP_EACH (uint64_t, granted, &lease->granted) myco_free(granted);
     myco_map_free(&lease->granted);
     myco_free(lease->waiting);
@@ -112,6 +128,7 @@ static bool leading(struct myco_lease *lease)
     if (term != lease->term) { /* a new reign: nothing of the last one counts */
         lease->term = term;
         lease->in_round = false;
+        lease->answered_count = 0;
         lease->waiting_count = lease->served_count = 0;
         lease->safe_ns = UINT64_MAX;
         lease->established_ns = myco_now_ns(lease->env);
@@ -120,10 +137,44 @@ static bool leading(struct myco_lease *lease)
     return true;
 }
 
+static bool has_answered(const struct myco_lease *lease, uint64_t voter)
+{
+    for (uint32_t i = 0; i < lease->answered_count; i++)
+        if (lease->answered[i] == voter) return true;
+    return false;
+}
+
+/* Gives the voters: this node first, then who answered the last round, then the others. */
+static size_t voters_in_order(struct myco_lease *lease, uint64_t *voters, size_t max)
+{
+    struct myco_log_server servers[SERVERS_MAX];
+    size_t count = myco_rlog_servers(lease->log, servers, SERVERS_MAX), used = 0;
+    if (count > SERVERS_MAX) count = SERVERS_MAX;
+    for (int rank = 0; rank < 3; rank++) {
+        for (size_t i = 0; i < count && used < max; i++) {
+            uint64_t id = servers[i].id;
+            int place = id == lease->self ? 0 : has_answered(lease, id) ? 1 : 2;
+            if (servers[i].role == MYCO_ROLE_VOTER && place == rank) voters[used++] = id;
+        }
+    }
+    return used;
+}
+
+static void ask_voters(struct myco_lease *lease, const uint64_t *voters, size_t count)
+{
+    uint64_t round =
+        lease->round; /* with this node's own answer it may be over, and another begin */
+    for (size_t i = 0; i < count && lease->in_round && lease->round == round; i++)
+        send(lease, voters[i], ROUND, lease->term, round, 0);
+}
+
+/* The first round of a reign asks all: nobody is known to answer. */
 static void begin_round(struct myco_lease *lease)
 {
-    struct myco_log_server servers[64];
-    size_t count = myco_rlog_servers(lease->log, servers, 64);
+    uint64_t voters[SERVERS_MAX];
+    size_t count = voters_in_order(lease, voters, SERVERS_MAX), ask = count;
+    myco_timer_stop(&lease->gather);
+    if (lease->answered_count > count / 2) ask = count / 2 + 1;
     memcpy(lease->served + lease->served_count, lease->waiting,
         lease->waiting_count * sizeof *lease->waiting);
     lease->served_count += lease->waiting_count;
@@ -133,27 +184,64 @@ static void begin_round(struct myco_lease *lease)
     lease->round_ns = myco_now_ns(lease->env);
     lease->answered_count = 0;
     lease->youngest_ms = UINT64_MAX;
-    uint64_t round = lease->round;
-    for (size_t i = 0; i < count && lease->in_round && lease->round == round; i++)
-        if (servers[i].role == MYCO_ROLE_VOTER)
-            send(lease, servers[i].id, ROUND, lease->term, round, 0);
+    if (ask < count) myco_timer_start(&lease->widen, lease->lease_ns / WIDEN / 1000000 + 1, 0);
+    ask_voters(lease, voters, ask);
 }
 
-static void grant(struct myco_lease *lease, const struct renewal *renewal, uint64_t now)
+/* Asks those who did not answer yet, whoever was asked before: an answer counts once. */
+static void widen(void *data)
+{
+    struct myco_lease *lease = data;
+    uint64_t voters[SERVERS_MAX], silent[SERVERS_MAX];
+    if (!leading(lease) || !lease->in_round) return;
+    size_t count = voters_in_order(lease, voters, SERVERS_MAX), left = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!has_answered(lease, voters[i])) silent[left++] = voters[i];
+    ask_voters(lease, silent, left);
+}
+
+static void grant(struct myco_lease *lease, const struct renewal *renewal)
 {
     uint64_t *granted = myco_map_get(&lease->granted, renewal->node);
     if (!granted) {
         granted = myco_alloc(sizeof *granted);
         myco_map_put(&lease->granted, renewal->node, granted);
     }
-    *granted = now;
+    if (renewal->at_ns > *granted) *granted = renewal->at_ns;
     send(lease, renewal->node, GRANT, renewal->serial, myco_rlog_last_index(lease->log), 0);
+}
+
+/* Its lease has more than half of its time left: granted by the round before the last, say. */
+static bool has_time(struct myco_lease *lease, uint64_t node, uint64_t now)
+{
+    const uint64_t *granted = myco_map_get(&lease->granted, node);
+    return granted && *granted && now < *granted + lease->lease_ns / 2;
+}
+
+/* At once when one that waits has little time left, or none; else a while after the last one. */
+static void next_round(struct myco_lease *lease)
+{
+    uint64_t now = myco_now_ns(lease->env), at = lease->round_ns + lease->lease_ns / GATHER;
+    bool wait = now < at && lease->safe_ns != UINT64_MAX;
+    for (uint32_t i = 0; i < lease->waiting_count && wait; i++)
+        wait = has_time(lease, lease->waiting[i].node, now);
+    if (wait)
+        myco_timer_start_at(&lease->gather, at);
+    else
+        begin_round(lease);
+}
+
+static void gathered(void *data)
+{
+    struct myco_lease *lease = data;
+    if (leading(lease) && !lease->in_round && lease->waiting_count) begin_round(lease);
 }
 
 static void end_round(struct myco_lease *lease)
 {
     uint64_t now = myco_now_ns(lease->env);
     lease->in_round = false;
+    myco_timer_stop(&lease->widen);
     if (lease->safe_ns == UINT64_MAX) {
         uint64_t age = lease->youngest_ms * 1000000, wait = with_drift(lease->lease_ns);
         age -= age / 50;
@@ -161,8 +249,8 @@ static void end_round(struct myco_lease *lease)
     }
     uint32_t count = lease->served_count;
     lease->served_count = 0;
-    for (uint32_t i = 0; i < count; i++) grant(lease, &lease->served[i], now);
-    if (lease->waiting_count && !lease->in_round) begin_round(lease);
+    for (uint32_t i = 0; i < count; i++) grant(lease, &lease->served[i]);
+    if (lease->waiting_count && !lease->in_round) next_round(lease);
 }
 
 static void take_answer(
@@ -170,8 +258,7 @@ static void take_answer(
 {
     if (!leading(lease) || term != lease->term || !lease->in_round || round != lease->round) return;
     if (myco_rlog_role(lease->log, from) != MYCO_ROLE_VOTER) return;
-    for (uint32_t i = 0; i < lease->answered_count; i++)
-        if (lease->answered[i] == from) return;
+    if (has_answered(lease, from)) return;
     if (lease->answered_count < 16) lease->answered[lease->answered_count++] = from;
     if (age_ms < lease->youngest_ms) lease->youngest_ms = age_ms;
     struct myco_log_server servers[64];
@@ -183,14 +270,16 @@ static void take_answer(
 static void take_renewal(struct myco_lease *lease, uint64_t from, uint64_t serial)
 {
     if (!leading(lease) || !myco_rlog_is_established(lease->log)) return;
+    uint64_t now = myco_now_ns(lease->env);
     for (uint32_t i = 0; i < lease->waiting_count; i++) {
         if (lease->waiting[i].node != from) continue;
         lease->waiting[i].serial = serial;
+        lease->waiting[i].at_ns = now;
         return;
     }
     if (lease->waiting_count + lease->served_count >= WAITING_MAX) return; /* it asks again */
-    lease->waiting[lease->waiting_count++] = (struct renewal){from, serial};
-    if (!lease->in_round) begin_round(lease);
+    lease->waiting[lease->waiting_count++] = (struct renewal){from, serial, now};
+    if (!lease->in_round) next_round(lease);
 }
 
 bool myco_lease_over(struct myco_lease *lease, uint64_t node)

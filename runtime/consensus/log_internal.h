@@ -334,9 +334,10 @@ struct myco_rlog {
 
     struct {
         struct myco_timer timer;
-        struct {
-            uint64_t id, index;
-        } told[MYCO__RLOG_SERVERS_MAX]; /* as leader: the commits that each was told of */
+        struct myco__rlog_told {
+            uint64_t id, index, at_ms;
+        } told[MYCO__RLOG_SERVERS_MAX]; /* as leader: the commits that each was told of, and when
+                                           anything was sent to it */
     } notice;
 
     struct myco_deferred pump;
@@ -401,6 +402,8 @@ void myco__rlog_died_init(struct myco_rlog *log);
 void myco__rlog_notice_init(struct myco_rlog *log);
 void myco__rlog_notice_settle(struct myco_rlog *log);
 void myco__rlog_notice_sent(struct myco_rlog *log, uint64_t to, uint64_t commit, uint64_t last);
+/* A sign of life for a server that has no vote, and knows all: it needs few. */
+bool myco__rlog_notice_idle(struct myco_rlog *log, uint64_t to);
 
 /* log.c */
 int myco__rlog_set_up(

@@ -156,6 +156,7 @@ static void send_append(struct myco_rlog *log, uint64_t to, const struct raft_ap
     size_t left = args->n_entries;
     uint64_t stop = demotion_of(log, to);
     MYCO_ASSERT(left <= MYCO__RLOG_INFLIGHT_MAX);
+    if (left == 0 && myco__rlog_notice_idle(log, to)) return;
     do {
         size_t count = fill_entries(log, &view, left, stop);
         if (count == 0 && left > 0 && view.index != args->prev_log_index) return;

@@ -1,5 +1,5 @@
 /* The replicated state as data: making and finding its records. */
-#include "consensus/state.h"
+#include "consensus/state_internal.h"
 
 #include <string.h>
 
@@ -28,7 +28,10 @@ void myco__state_clear(struct myco_state *state)
 {
     struct myco_state_events events = state->events;
     uint64_t own = state->features_own;
-    MYCO_MAP_EACH (struct myco_member_record, member, &state->members) myco_free(member);
+    MYCO_MAP_EACH (struct myco_member_record, member, &state->members) {
+        myco__member_clear(member);
+        myco_free(member);
+    }
     myco_map_free(&state->members);
     for (uint32_t i = 0; i < state->election_count; i++) {
         myco_free(state->elections[i]->candidates);

@@ -69,7 +69,7 @@ enum myco_command_kind {
 struct myco_member_record {
     uint64_t id, generation;
     char name[MYCO_STATE_NAME_MAX + 1];
-    char labels[MYCO_LABELS_MAX + 1];
+    char *labels; /* owned; NULL: none. See myco_member_labels() */
     struct myco_addr addr;
     bool left;
     /* Of this generation. Known for certain, and alike on all nodes, once FEATURES is active; until
@@ -77,8 +77,10 @@ struct myco_member_record {
     uint64_t features;
     char version[MYCO_VERSION_MAX + 1]; /* of its program, to be shown; "" as long as not known */
     uint64_t seen_top;                  /* the highest sequence seen */
-    uint64_t seen_bits[MYCO_SEEN_WINDOW /
-                       64]; /* bit (sequence % window), for the window up to the highest */
+    /* Bit (sequence % window), for the window up to the highest. Of thousands of members most send
+     * a few commands in their life, so the whole window is made only when the 64th comes. */
+    uint64_t seen_low;   /* its first word, as long as it is all */
+    uint64_t *seen_bits; /* owned; NULL: seen_low, and nothing else */
 };
 
 struct myco_election_record {
@@ -234,6 +236,7 @@ void myco__sets_new_generation(
 void myco__sets_left(struct myco_state *state, uint64_t node);
 
 /* Look-ups; lent until the next apply. */
+const char *myco_member_labels(const struct myco_member_record *member); /* "": none */
 const struct myco_member_record *myco_state_member(
     const struct myco_state *state, uint64_t id); /* NULL; left ones too */
 const struct myco_election_record *myco_state_election(

@@ -32,7 +32,7 @@ void myco_command_init(struct myco_buf *out, uint64_t cluster, const char *name,
 void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean)
 {
     myco_buf_str(out, member->name);
-    myco_buf_str(out, member->labels);
+    myco_buf_str(out, myco_member_labels(member));
     myco_buf_addr(out, &member->addr);
     myco_buf_u8(out, clean);
     if (!member->features) return; /* as the version before */
@@ -169,7 +169,8 @@ static int apply_join(struct myco__apply *apply)
     struct myco_member_record record = {
         .id = apply->head.node, .generation = apply->head.generation};
     myco_read_str(&apply->in, record.name, sizeof record.name);
-    myco_read_str(&apply->in, record.labels, sizeof record.labels);
+    char labels[MYCO_LABELS_MAX + 1];
+    myco_read_str(&apply->in, labels, sizeof labels);
     record.addr = myco_read_addr(&apply->in);
     bool clean = myco_read_u8(&apply->in) == 1;
     if (myco_read_left(&apply->in)) {
@@ -192,10 +193,14 @@ static int apply_join(struct myco__apply *apply)
         vacate(state, record.id, true);
     } else {
         record.seen_top = member->seen_top;
-        memcpy(record.seen_bits, member->seen_bits, sizeof record.seen_bits);
+        record.seen_low = member->seen_low;
+        record.seen_bits = member->seen_bits;
+        member->seen_bits = NULL; /* it has them now */
     }
     bool newer = member->generation < record.generation;
+    myco__member_clear(member);
     *member = record;
+    myco__member_label(member, labels);
     if (newer) myco__sets_new_generation(state, record.id, record.generation, clean);
     tell_member(state, record.id);
     return 0;
@@ -423,25 +428,6 @@ static int apply_init(struct myco__apply *apply)
     return 0;
 }
 
-/* True when this sequence of the sender was seen before; remembers it otherwise. */
-static bool seen(struct myco_member_record *member, uint64_t sequence)
-{
-    if (sequence + MYCO_SEEN_WINDOW <= member->seen_top) return true;
-    if (sequence >= member->seen_top + MYCO_SEEN_WINDOW) {
-        memset(member->seen_bits, 0, sizeof member->seen_bits);
-        member->seen_top = sequence - 1;
-    }
-    for (; member->seen_top < sequence; member->seen_top++) {
-        uint64_t bit = (member->seen_top + 1) % MYCO_SEEN_WINDOW;
-        member->seen_bits[bit / 64] &= ~(UINT64_C(1) << bit % 64);
-    }
-    uint64_t *word = &member->seen_bits[sequence % MYCO_SEEN_WINDOW / 64], mask = UINT64_C(1)
-                                                                                  << sequence % 64;
-    bool was = *word & mask;
-    *word |= mask;
-    return was;
-}
-
 int myco_state_apply(
     struct myco_state *state, struct myco_slice command, struct myco_command_result *result)
 {
@@ -456,7 +442,7 @@ int myco_state_apply(
     if (apply.sender && apply.head.kind != MYCO_COMMAND_JOIN && apply.head.sequence) {
         if (apply.sender->generation != apply.head.generation)
             return myco__refuse(&apply, MYCO_EDENIED, "sent by a former generation of this node");
-        if (seen(apply.sender, apply.head.sequence))
+        if (myco__member_seen(apply.sender, apply.head.sequence))
             return myco__refuse(&apply, MYCO_EEXISTS, "applied before");
     }
     switch (apply.head.kind) {

@@ -69,11 +69,12 @@ static void save_member(struct myco_buf *out, const struct myco_member_record *m
     myco_buf_u64(out, member->id);
     myco_buf_u64(out, member->generation);
     myco_buf_str(out, member->name);
-    myco_buf_str(out, member->labels);
+    myco_buf_str(out, myco_member_labels(member));
     myco_buf_addr(out, &member->addr);
     myco_buf_u8(out, member->left);
     myco_buf_u64(out, member->seen_top);
-    for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++) myco_buf_u64(out, member->seen_bits[i]);
+    for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++)
+        myco_buf_u64(out, myco__member_word(member, i));
     if (old) return;
     myco_buf_u64(out, member->features);
     myco_buf_str(out, member->version);
@@ -164,16 +165,21 @@ static void load_member(struct myco_state *state, struct myco_reader *in, bool o
     member->id = myco_read_u64(in);
     member->generation = myco_read_u64(in);
     myco_read_str(in, member->name, sizeof member->name);
-    myco_read_str(in, member->labels, sizeof member->labels);
+    char labels[MYCO_LABELS_MAX + 1];
+    myco_read_str(in, labels, sizeof labels);
+    myco__member_label(member, labels);
     member->addr = myco_read_addr(in);
     member->left = myco_read_u8(in);
     member->seen_top = myco_read_u64(in);
-    for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++) member->seen_bits[i] = myco_read_u64(in);
+    for (size_t i = 0; i < MYCO_SEEN_WINDOW / 64; i++)
+        myco__member_set_word(member, i, myco_read_u64(in));
     if (!old) {
         member->features = myco_read_u64(in);
         myco_read_str(in, member->version, sizeof member->version);
     }
-    myco_free(myco_map_put(&state->members, member->id, member));
+    struct myco_member_record *former = myco_map_put(&state->members, member->id, member);
+    if (former) myco__member_clear(former);
+    myco_free(former);
 }
 
 static void load_election(struct myco_state *state, struct myco_reader *in)

@@ -21,6 +21,14 @@ int myco__refuse_older(struct myco__apply *apply, const struct myco_member_recor
 int myco__apply_features(struct myco__apply *apply);
 
 /* state_apply.c */
+/* state_member.c */
+void myco__member_label(struct myco_member_record *member, const char *labels); /* copies */
+void myco__member_clear(struct myco_member_record *member); /* frees what it owns */
+uint64_t myco__member_word(const struct myco_member_record *member, size_t at); /* of the window */
+void myco__member_set_word(struct myco_member_record *member, size_t at, uint64_t word);
+/* Was this sequence of the sender seen before? Remembers it otherwise. */
+bool myco__member_seen(struct myco_member_record *member, uint64_t sequence);
+
 void myco__member_leaves(struct myco_state *state, struct myco_member_record *member);
 
 /* state_removal.c */

@@ -157,6 +157,7 @@ struct myco_env *myco_sim_env(struct myco_sim *sim, unsigned host);
 struct myco_sim_traffic {
     uint64_t datagrams_out, datagrams_in, messages_out, messages_in;
     uint64_t datagram_bytes_out, datagram_bytes_in, message_bytes_out, message_bytes_in;
+    uint64_t type_bytes_out[256]; /* of message_bytes_out, by the type of the message */
 };
 void myco_sim_traffic(struct myco_sim *sim, unsigned host, struct myco_sim_traffic *traffic);
 unsigned myco_sim_connections(struct myco_sim *sim, unsigned host); /* that stand */

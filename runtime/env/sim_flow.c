@@ -263,6 +263,7 @@ int myco__sim_flow_send(
     message->type = type;
     link->host->traffic.messages_out++;
     link->host->traffic.message_bytes_out += whole_size(message);
+    link->host->traffic.type_bytes_out[type] += whole_size(message);
     lane->size += whole_size(message);
     myco_list_append(&lane->messages, &message->link);
     plan_pump(link);

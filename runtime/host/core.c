@@ -360,10 +360,10 @@ static void join(void *data)
         return;
     if (myco_rlog_is_leader(core->log) && !myco_rlog_is_established(core->log)) return;
     if (!core->home.id) return; /* first the birth */
-    struct myco_member_record member = {.addr = core->addr, .features = core->state->features_own};
+    struct myco_member_record member = {
+        .addr = core->addr, .features = core->state->features_own, .labels = core->labels};
     struct myco_buf body = {0};
     myco_text_copy(member.name, sizeof member.name, core->name);
-    myco_text_copy(member.labels, sizeof member.labels, core->labels);
     myco_text_copy(member.version, sizeof member.version, myco_version());
     myco_command_join(&body, &member, core->clean);
     core->join_sent = true;

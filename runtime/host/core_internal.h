@@ -188,6 +188,7 @@ void core_topology_close(struct myco_core *core);
 void core_topology_send_many(const uint64_t *nodes, size_t count, uint8_t type,
     struct myco_buf *payload, int *results, void *data);
 void core_topology_changed(struct myco_core *core); /* members, voters, labels or the policy */
+void core_topology_election(struct myco_core *core, const struct myco_election_record *election);
 
 /* core_state.c: what the log says */
 struct myco_state_events core_state_events(struct myco_core *core);

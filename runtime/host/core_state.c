@@ -145,6 +145,7 @@ static void on_election(const struct myco_election_record *election, void *data)
 {
     witness_election(data, election);
     core_duties_election(data, election);
+    core_topology_election(data, election);
     core_refresh_soon(data);
 }
 

@@ -7,7 +7,9 @@
  * Each node asks for itself; the answer is a function of the members alone, so that all come to the
  * same. Labels are those that the log knows. Without a policy that was applied it is a full mesh,
  * and nothing is asked; that is so, too, until every member understands RELAY. A policy that fails
- * leaves the last good table in place. Voters are linked with each other whatever it says. */
+ * leaves the last good table in place. Voters are linked with each other whatever it says, and so
+ * are those that lead mycel and cytoplasm: they renew their lease with the leader of the group ten
+ * times a second, which is no traffic for hubs. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +22,7 @@
 #define SOON_MS    100 /* after the first change, so that several become one question */
 #define EVERY_MS   1000
 #define VOTERS_MAX 32
+#define DUTIES     2
 #define STRANGERS_MAX                                                                              \
     64                  /* more members than these are not all dialled by who has not joined yet   \
                          */
@@ -38,7 +41,10 @@ struct core_topology {
     uint64_t asked_ms; /* the last time */
     uint64_t hash;     /* of what the table was made from */
     bool warned;
+    uint64_t holders[DUTIES]; /* of duties, as the log says; 0: nobody */
 };
+
+static const char *const duties[DUTIES] = {"mycel", "cytoplasm"};
 
 /* ── members ── */
 
@@ -52,7 +58,7 @@ static struct seen see(
     const struct myco_core *core, uint64_t id, const char *name, const char *labels)
 {
     const struct myco_member_record *record = myco_state_member(core->state, id);
-    return (struct seen){id, name, record ? record->labels : labels};
+    return (struct seen){id, name, record ? myco_member_labels(record) : labels};
 }
 
 /* Alive or suspect, with this node, by id. Gives; *count of them. */
@@ -83,6 +89,28 @@ static size_t voters(const struct myco_core *core, uint64_t *ids)
     for (size_t i = 0; i < count; i++)
         if (servers[i].role == MYCO_ROLE_VOTER) ids[n++] = servers[i].id;
     return n;
+}
+
+/* Voters, and who has a duty besides. */
+static size_t linked_directly(const struct core_topology *topology, uint64_t *ids)
+{
+    size_t voting = voters(topology->core, ids), n = voting;
+    for (int i = 0; i < DUTIES; i++) {
+        bool known = topology->holders[i] == 0;
+        for (size_t j = 0; j < n; j++) known |= ids[j] == topology->holders[i];
+        if (!known) ids[n++] = topology->holders[i];
+    }
+    return n;
+}
+
+void core_topology_election(struct myco_core *core, const struct myco_election_record *election)
+{
+    for (int i = 0; i < DUTIES; i++) {
+        uint64_t *holder = &core->topology->holders[i];
+        if (strcmp(election->name, duties[i]) != 0 || election->holder == *holder) continue;
+        *holder = election->holder;
+        core_topology_changed(core);
+    }
 }
 
 /* ── asking ── */
@@ -211,14 +239,14 @@ static uint64_t hash_of(const struct myco_core *core, const struct myco_buf *wor
 static void decide(struct core_topology *topology)
 {
     struct myco_core *core = topology->core;
-    uint64_t direct[VOTERS_MAX + FIRST_MAX + OTHERS_MAX + FOUNDERS_MAX + 2];
+    uint64_t direct[VOTERS_MAX + DUTIES + FIRST_MAX + OTHERS_MAX + FOUNDERS_MAX + 2];
     size_t count;
     struct seen *list = members(core, &count);
     struct myco_route_topology table = {.direct = direct};
     struct myco_buf world = {0};
     if (in_force(core)) {
         pack_world(&world, list, count);
-        if (!core->options.voters_apart) table.direct_count = voters(core, direct);
+        if (!core->options.voters_apart) table.direct_count = linked_directly(topology, direct);
     } else if (!core->joined && count > STRANGERS_MAX) {
         table.direct_count = few(core, list, count, direct);
         table.sparse = true;

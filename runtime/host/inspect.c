@@ -72,17 +72,17 @@ static void members(struct myco_core *core, msgpack_packer *pack)
         struct myco_node_meta meta;
         bool said = myco_node_meta_read(member, &meta);
         struct seen seen = {member->id, member->generation, member->name,
-            record ? record->labels : "", myco_member_state_name(member->state), member->addr,
-            member->changed_ms, said ? meta.admin : myco_bytes("", 0),
+            record ? myco_member_labels(record) : "", myco_member_state_name(member->state),
+            member->addr, member->changed_ms, said ? meta.admin : myco_bytes("", 0),
             said && meta.version.size ? meta.version : myco_str(record ? record->version : ""),
             record ? core_member_features(core, record) : 0};
         pack_member(pack, core, &seen);
     }
     MYCO_MAP_EACH (struct myco_member_record, record, &core->state->members) {
         if (record->id == core->identity.id || myco_swim_get(core->swim, record->id)) continue;
-        struct seen seen = {record->id, record->generation, record->name, record->labels,
-            record->left ? "left" : "dead", record->addr, 0, {"", 0}, myco_str(record->version),
-            record->features};
+        struct seen seen = {record->id, record->generation, record->name,
+            myco_member_labels(record), record->left ? "left" : "dead", record->addr, 0, {"", 0},
+            myco_str(record->version), record->features};
         pack_member(pack, core, &seen);
     }
 }

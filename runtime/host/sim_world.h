@@ -117,6 +117,14 @@ int sim_failover(const struct sim_options *options);
 /* sim_object.c: acknowledgements at level object, and the loss of everything at any instant */
 void sim_object_run_seed(const struct sim_options *options, struct sim_outcome *outcome);
 
+/* sim_scale_types.c: what one node sends, bytes per second */
+struct sim_busy {
+    unsigned host;
+    double datagrams_ps, pings_ps, type_ps[256];
+};
+void sim_scale_busy_text(const struct sim_busy *busy);
+void sim_scale_busy_json(const struct sim_busy *busy);
+
 /* sim_scale.c: 1 when a goal is missed */
 int sim_scale(const struct sim_options *options);
 

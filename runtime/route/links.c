@@ -145,11 +145,10 @@ void myco__drop_due(struct myco_route *route, uint64_t now_ms)
     myco_list_init(&due);
     MYCO_LIST_EACH (link, &route->dropping) {
         struct myco__peer *peer = MYCO_CONTAINER(link, struct myco__peer, dropping);
-        if (peer->drop_at_ms > now_ms) continue;
+        if (peer->drop_at_ms > now_ms) break; /* so are all that follow */
         peer->drop_at_ms = now_ms + DROP_MS;
-        if (!has_other_way(route, peer)) continue;
         myco_list_remove(link);
-        myco_list_append(&due, link);
+        myco_list_append(has_other_way(route, peer) ? &due : &route->dropping, link);
     }
     for (struct myco_list *link; (link = myco_list_pop(&due));)
         drop(route, MYCO_CONTAINER(link, struct myco__peer, dropping));

@@ -43,6 +43,11 @@ void myco_council_applied(struct myco_council *council, const struct myco_comman
 int myco_council_admits(
     const struct myco_council *council, struct myco_slice command, struct myco_err *err);
 
+/* As leader: logs LEAVE in the place of a dead member, whose lease is over: a command that all
+ * versions know. It may join again. ENOTLEADER, EBUSY (it is alive, or its lease is not over), or
+ * what the log says; 0: on its way. */
+int myco_council_leave_for(struct myco_council *council, uint64_t id, struct myco_err *err);
+
 /* For the files of the council. */
 struct myco_council_member {
     const struct myco_member_record *record;

@@ -48,7 +48,8 @@ static bool elect_nodosum(struct myco_council *council)
 static void pack_candidate(msgpack_packer *pack, const struct myco_council *council,
     const struct myco_member_record *member)
 {
-    msgpack_pack_map(pack, 4);
+    msgpack_pack_map(pack, 5);
+    myco_pack_key_bool(pack, "slow", myco__council_slow(council, member->id));
     myco_pack_str(pack, "id");
     myco_pack_id(pack, member->id);
     myco_pack_key_str(pack, "name", member->name);

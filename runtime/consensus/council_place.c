@@ -14,7 +14,8 @@ static void pack_members(msgpack_packer *pack, const struct myco_council *counci
     for (size_t i = 0; i < council->member_count; i++) {
         if (!council->members[i].present) continue;
         const struct myco_member_record *record = council->members[i].record;
-        msgpack_pack_map(pack, 4);
+        msgpack_pack_map(pack, 5);
+        myco_pack_key_bool(pack, "slow", myco__council_slow(council, record->id));
         myco_pack_str(pack, "id");
         myco_pack_id(pack, record->id);
         myco_pack_key_str(pack, "name", record->name);

@@ -47,7 +47,9 @@ struct myco_policy_port {
     void *data;
 };
 
-/* The worlds and answers of those that the core asks today:
+/* The worlds and answers of those that the core asks today. Members and candidates of placement,
+ * election and voters also say `slow`: their loop is late (host/core_lag.c). It changes often:
+ * placement is not asked again for it.
  *
  * placement  {septum = "carts", hyphae = 64, copies = 2, members = {{id = "…" (16 hex digits),
  * name, labels = {…}, weight = 1.0}, …} sorted by id, current = {{"id", …}, …}}                  →

@@ -44,6 +44,30 @@ static bool runs(struct myco_core *core, uint64_t id)
     return id == core->identity.id || (seen && seen->state <= MYCO_MEMBER_SUSPECT);
 }
 
+/* While removal is not active, because this very member is of an older version, the leader says
+ * LEAVE in its place, which all versions know. It may come back: upgraded, once features are
+ * active. */
+static void leave_for(struct myco_core *core, const struct myco_member_record *record,
+    unsigned timeout_ms, myco_result_cb cb, void *data)
+{
+    struct myco_err err = {0};
+    int rc = myco_council_leave_for(core->council, record->id, &err);
+    if (rc == 0) {
+        myco_core_sync(core, timeout_ms, cb, data);
+        return;
+    }
+    char message[320];
+    uint64_t leader = myco_commands_leader(core->commands);
+    const struct myco_member_record *leads = leader ? myco_state_member(core->state, leader) : NULL;
+    snprintf(message, sizeof message,
+        rc == MYCO_ENOTLEADER ? "remove: a member is of an older version, so only the consensus "
+                                "leader can do it: ask "
+                                "%s"
+                              : "remove: %s",
+        rc == MYCO_ENOTLEADER ? leads ? leads->name : "it, once there is one" : err.message);
+    refuse(rc, message, cb, data);
+}
+
 /* A live voter that vanished at once could cost the quorum; one that is stopped gives its vote away
  * before. */
 void myco_core_remove(struct myco_core *core, const char *member, bool force, unsigned timeout_ms,
@@ -60,6 +84,10 @@ void myco_core_remove(struct myco_core *core, const char *member, bool force, un
         snprintf(message, sizeof message,
             "remove: %s runs: stop it first, so that it hands over what it holds", record->name);
         refuse(MYCO_EBUSY, message, cb, data);
+        return;
+    }
+    if (!myco_state_feature(core->state, MYCO_FEATURE_REMOVAL) && core->council) {
+        leave_for(core, record, timeout_ms, cb, data);
         return;
     }
     struct myco_buf body = {0};

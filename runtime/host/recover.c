@@ -177,8 +177,9 @@ static void print_survivor(const struct recover *recover)
 }
 
 /* Copies of durable hyphae whose in-sync members are all among the lost. */
-static void print_lost_hyphae(const struct recover *recover, size_t lost_count)
+static void print_lost_hyphae(const struct recover *recover, size_t lost_count, bool next_step)
 {
+
     for (uint32_t s = 0; s < recover->state->septum_count; s++) {
         const struct myco_septum_record *septum = recover->state->septa[s];
         uint32_t lost = 0;
@@ -190,7 +191,12 @@ static void print_lost_hyphae(const struct recover *recover, size_t lost_count)
                     gone += set->in_sync[i].node == recover->lost_ids[l];
             lost += set->in_sync_count > 0 && gone == set->in_sync_count;
         }
-        if (lost)
+        if (lost && next_step)
+            printf(
+                "then  pulse hypha accept-loss %s --all-lost --dry-run   (%u hyphae wait for the "
+                "lost nodes; without --dry-run they go on)\n",
+                septum->name, lost);
+        else if (lost)
             printf("lost with them  %u of the %u hyphae of %s had no copy in sync elsewhere\n",
                 lost, septum->options.hyphae, septum->name);
     }
@@ -204,7 +210,7 @@ static int recover_it(struct recover *recover, struct myco_err *err)
     print_survivor(recover);
     rc = judge(recover, &lost_count, err);
     if (rc) return rc;
-    print_lost_hyphae(recover, lost_count);
+    print_lost_hyphae(recover, lost_count, false);
     if (recover->dry_run) {
         printf("nothing was changed (--dry-run)\n");
         return 0;
@@ -214,6 +220,7 @@ static int recover_it(struct recover *recover, struct myco_err *err)
     if (rc == 0) printf("recovered: start this node; start all others with empty data folders\n");
     if (rc == 0 && !myco_state_feature(recover->state, MYCO_FEATURE_REMOVAL))
         printf("the cluster's version can't bar the lost nodes: delete their data folders\n");
+    if (rc == 0) print_lost_hyphae(recover, lost_count, true);
     return rc;
 }
 

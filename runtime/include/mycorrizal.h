@@ -685,8 +685,9 @@ MYCO_API int myco_sync_async(struct myco *node, unsigned timeout_ms, myco_result
 /* Removes a member (borrowed: its name, or its id in 16 hexadecimal digits) for ever: its votes,
  * places and leaderships go to others, and it is refused when it comes back with its old data
  * folder. ENOTFOUND; EBUSY: it runs, and flags lack MYCO_REMOVE_FORCE: stop it first, so that it
- * hands over; EVERSION: a member is of an older version. The last 1,024 removed ids are known. Any
- * thread; calls back on the loop. */
+ * hands over. While a member is of an older version only a dead one can be removed, on the
+ * consensus leader (else ENOTLEADER, which names it), and only until it joins again. The last 1,024
+ * removed ids are known. Any thread; calls back on the loop. */
 #define MYCO_REMOVE_FORCE 1u
 MYCO_API int myco_remove_async(struct myco *node, const char *member, unsigned flags,
     unsigned timeout_ms, myco_result_cb cb, void *data);

@@ -90,4 +90,22 @@ describe("a rolling upgrade", function()
       assert.is_truthy(cluster:log("d"):find("start it with the cluster's version", 1, true))
     end
   end)
+
+  it("goes on without a dead node of the older version, once an operator removed it", function()
+    cluster.nodes.c.away = true
+    cluster:stop("c", "sigkill")
+    upgrade("a")
+    upgrade("b")
+    assert.is_false(active("a"))
+    local removed
+    helper.wait_until("c is removed", 20, function()
+      local leader = cluster:ask("a", "status").leader
+      if leader ~= "a" and leader ~= "b" then return false end
+      local other = cluster:pulse(leader == "a" and "b" or "a", "remove", "c")
+      assert.is_truthy(other.status ~= 0 and other.err:find("remove:", 1, true), other.err)
+      removed = cluster:pulse(leader, "remove", "c")
+      return removed.status == 0
+    end)
+    helper.wait_until("features", 20, function() return active("a") and active("b") end)
+  end)
 end)

@@ -1,9 +1,10 @@
 -- Who votes in the consensus: an odd number, at most five. Voters that are there stay; new ones come from the zone with
--- the fewest voters, stand-bys first, then those with the least load. A living voter is demoted only when there are
+-- the fewest voters, stand-bys first, then those with the least load; slow ones only when no other is left. A living voter is demoted only when there are
 -- more than allowed: an even number is kept while a replacement is missing, for each demotion makes the log live on
 -- fewer disks. A dead voter is replaced after `dead_voter_ms`, once a stand-by has the log.
 
 local LOAD_MAX <const> = 1 << 20
+local SLOW <const> = 1 << 20 -- more than there can be voters in a zone
 
 local function roles(current)
   local by_id = {}
@@ -15,13 +16,15 @@ local function zone(member, label)
   return member.labels[label] or ""
 end
 
---- The best of those not taken: fewest voters in its zone, then stand-bys, then the least load, then the lowest id.
-local function pick(members, taken, zones, role, label)
+--- The best of those not taken: not slow, fewest voters in its zone, then stand-bys, then the least load, then the lowest
+--- id. A stand-by does not lose its place for being slow: it would be back soon, and copy the log again.
+local function pick(members, taken, zones, role, label, place_of)
   local best, best_rank
   for _, member in ipairs(members) do
     if not taken[member.id] then
       local place = 2 * (zones[zone(member, label)] or 0) + (role[member.id] == "standby" and 0 or 1)
-      local rank = place * LOAD_MAX + math.min(member.load or 0, LOAD_MAX - 1)
+      local late = member.slow and not (place_of == "standby" and role[member.id] == "standby")
+      local rank = (place + (late and SLOW or 0)) * LOAD_MAX + math.min(member.load or 0, LOAD_MAX - 1)
       if not best or rank < best_rank then best, best_rank = member, rank end
     end
   end
@@ -40,8 +43,8 @@ local function target(world)
   return most % 2 == 0 and math.max(most - 1, 0) or most
 end
 
-local function member(id, where, load)
-  return { id = id, name = "node-" .. id, labels = { zone = where }, load = load }
+local function member(id, where, load, slow)
+  return { id = id, name = "node-" .. id, labels = { zone = where }, load = load, slow = slow }
 end
 
 return {
@@ -60,10 +63,10 @@ return {
       end
     end
     while #voters < target(world) do
-      take(voters, pick(world.members, taken, zones, role, label), taken, zones, label)
+      take(voters, pick(world.members, taken, zones, role, label, "voter"), taken, zones, label)
     end
     while #standbys < world.standbys_max and #voters + #standbys < #world.members do
-      take(standbys, pick(world.members, taken, zones, role, label), taken, zones, label)
+      take(standbys, pick(world.members, taken, zones, role, label, "standby"), taken, zones, label)
     end
     return { voters = voters, standbys = standbys, dead_voter_ms = options.dead_voter_ms }
   end,
@@ -93,6 +96,14 @@ return {
         members = { member("a", "x", 90), member("b", "x", 10), member("c", "y", 5), member("d", "z", 7) },
       },
       expect = { voters = { "c", "d", "b" }, standbys = {}, dead_voter_ms = 5000 },
+    },
+    {
+      given = {
+        voters_max = 3, standbys_max = 1, current = { { id = "a", role = "voter" }, { id = "d", role = "standby" } },
+        members = { member("a", "x", 0, true), member("b", "x", 9), member("c", "y", 0, true), member("d", "z", 0, true),
+          member("e", "y", 5) },
+      },
+      expect = { voters = { "a", "e", "b" }, standbys = { "d" }, dead_voter_ms = 5000 },
     },
     {
       given = {

@@ -5,17 +5,15 @@
  * full names those that it feeds, and the asker goes down the tree.
  *
  * What comes in is sent on in the same turn of the loop, with a sign of the leader's life in it;
- * when nothing comes, the nodes of the group begin such a sign every three seconds, which runs down
- * the tree. (With cohort stars each sign crosses two hubs, and so does its acknowledgement: once a
- * second it was all that a busy hub of an idle cluster did.) That a feeder is gone is told by
- * gossip and by its connection, at once; who leads, by a sign that does not wait. */
+ * when nothing comes, the nodes of the group begin such a sign once a second, which runs down the
+ * tree. */
 #include "consensus/log_internal.h"
 
 #include "base/mem.h"
 
 #define LEADER_FOLLOWERS_MAX 4
 #define GROUP_FOLLOWERS_MAX  16
-#define KEEP_ALIVE_MS        3000
+#define KEEP_ALIVE_MS        1000
 #define SIGN_MARGIN_MS       100
 #define SNAPSHOT_KEPT_MS     2000 /* after its last piece was asked for */
 

@@ -29,13 +29,13 @@
 
 #include "base/mem.h"
 
-#define HEARD_MS      1000  /* a leader that is silent for so long is not heard any more */
-#define STALE_MS      10000 /* a feeder that knows no younger sign of the leader is left */
-#define ANSWER_MS     500   /* for the first answer of a feeder, and for each piece of a snapshot */
-#define TICK_MS       500   /* while fed, or in the group */
-#define TRY_MS        20    /* between two nodes that are asked: the first times … */
-#define TRY_MS_MAX    1000  /* … and later */
-#define REDIRECTS_MAX 16    /* refusals in a row that are followed at once */
+#define HEARD_MS      1000 /* a leader that is silent for so long is not heard any more */
+#define STALE_MS      3500 /* a feeder that knows no younger sign of the leader is left */
+#define ANSWER_MS     500  /* for the first answer of a feeder, and for each piece of a snapshot */
+#define TICK_MS       500  /* while fed, or in the group */
+#define TRY_MS        20   /* between two nodes that are asked: the first times … */
+#define TRY_MS_MAX    1000 /* … and later */
+#define REDIRECTS_MAX 16   /* refusals in a row that are followed at once */
 #define MARK          "tail"
 
 /* ── Where this node stands ─────────────────────────────────────────────────────────────────── */

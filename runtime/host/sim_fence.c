@@ -97,6 +97,7 @@ static void answered(const struct myco_result *result, void *data)
 static void hear(const struct myco_msg *msg, void *data)
 {
     struct writer *writer = data;
+    if (!writer->node) return; /* delivered while its core goes */
     struct sim_world *world = writer->node->world;
     if (!msg->fence.name || strcmp(msg->fence.name, NAME) != 0)
         sim_violated(world, "n%u heard a message without its fence", writer->node->host + 1);

@@ -6,7 +6,7 @@ _pulse() {
   --kind)
     words="cache durable"
     case " ${COMP_WORDS[*]} " in
-    *" events "*) words="member member.joined member.suspected member.refuted member.dead member.left election election.gained election.moved election.lost leader.changed voter voter.added voter.changed voter.removed quorum quorum.lost quorum.regained snapshot.taken snapshot.installed lease lease.lost lease.regained node node.slow node.recovered hyphae hyphae.moved hyphae.loss_accepted septum.created policy policy.applied policy.rolled_back feature.activated keys.rotated" ;;
+    *" events "*) words="member member.joined member.suspected member.refuted member.dead member.left election election.gained election.moved election.lost leader.changed voter voter.added voter.changed voter.removed quorum quorum.lost quorum.regained snapshot.taken snapshot.installed lease lease.lost lease.regained node node.slow node.recovered hyphae hyphae.moved hyphae.loss_accepted septum.created policy policy.applied policy.rolled_back feature.activated store store.away store.back keys.rotated" ;;
     esac ;;
   --level) words="memory replicated disk object" ;;
   hypha) words="accept-loss" ;;

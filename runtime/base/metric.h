@@ -65,6 +65,9 @@
     X(STORE_ERRORS, "mycorrizal_store_errors_total", COUNTER, "requests the object store failed")  \
     X(STORE_HELD, "mycorrizal_store_held", GAUGE,                                                  \
         "acknowledgements that wait for the object store here")                                    \
+    X(STORE_BEHIND_BYTES, "mycorrizal_store_behind_bytes", GAUGE,                                  \
+        "bytes committed in hyphae that are primary here, and not in the manifest")                \
+    X(STORE_BEHIND_MS, "mycorrizal_store_behind_ms", GAUGE, "age of the oldest of them")           \
     X(MANIFESTS, "mycorrizal_store_manifests_total", COUNTER, "manifests written")                 \
     X(EVENTS_MEMBER, "mycorrizal_events_member_total", COUNTER, "events of members")               \
     X(EVENTS_ELECTION, "mycorrizal_events_election_total", COUNTER, "events of elections")         \

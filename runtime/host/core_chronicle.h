@@ -48,6 +48,8 @@
     X(POLICY_APPLIED, "policy.applied", INFO, "policy", EVENTS_CLUSTER)                            \
     X(POLICY_ROLLED_BACK, "policy.rolled_back", INFO, "policy", EVENTS_CLUSTER)                    \
     X(FEATURE_ACTIVATED, "feature.activated", INFO, "nodosum", EVENTS_CLUSTER)                     \
+    X(STORE_AWAY, "store.away", WARN, "mycel", EVENTS_HYPHA)                                       \
+    X(STORE_BACK, "store.back", INFO, "mycel", EVENTS_HYPHA)                                       \
     X(KEYS_ROTATED, "keys.rotated", INFO, "gossip", EVENTS_CLUSTER)
 
 enum myco_event_kind {

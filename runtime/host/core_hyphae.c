@@ -128,6 +128,8 @@ static void committed(
     (void)time_ms;
     copy->fresh_bytes += write->key.size + write->value.size;
     copy->fresh_writes++;
+    copy->behind_bytes += write->key.size + write->value.size;
+    if (!copy->behind_since_ms) copy->behind_since_ms = myco_now_ms(copy->core->env) + 1;
     core_watch_committed(copy, write);
     if (copy->core->events.on_trace)
         copy->core->events.on_trace("commit", copy->stream, epoch, offset, copy->core->events.data);

@@ -25,6 +25,9 @@ struct core_hypha {
     uint64_t last_sequence; /* last record given to the journal */
     uint64_t loading_epoch; /* being loaded from the object store for this epoch; 0: no */
     uint64_t fresh_bytes, fresh_writes; /* committed since the last upload */
+    uint64_t behind_bytes;              /* committed, and not in the manifest as far as we know */
+    uint64_t behind_since_ms;           /* the oldest of it; 0: nothing */
+    uint64_t sent_bytes, sent_ms;       /* of behind_bytes: in the upload under way, since when */
     uint64_t loaded_epoch;              /* was loaded from it in this epoch; 0: no */
     bool handing_over;
     uint64_t shrunk;  /* the version of the set from which dead members were proposed to leave */

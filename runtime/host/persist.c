@@ -118,6 +118,8 @@ static void note_upload(struct gather *gather, struct core_hypha *copy, uint64_t
     if (!known) myco_map_put(map, key, known = myco_alloc(sizeof *known));
     known->appended = whole ? 0 : known->appended + size;
     copy->fresh_bytes = copy->fresh_writes = 0;
+    copy->sent_bytes = copy->behind_bytes;
+    copy->sent_ms = myco_now_ms(copy->core->env) + 1;
 }
 
 static bool add_section(struct gather *gather, struct core_hypha *copy, uint32_t snapshot_segments)
@@ -188,10 +190,7 @@ static void uploaded(int status, const char *message, void *data)
     persist->uploading = false;
     if (status == MYCO_ECANCELED) return; /* closing */
     if (status) {
-        MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
-        persist_failed(persist, message);
-        MYCO_WARN(core->env->log, "mycel", "an upload failed, it is tried again", "error=\"%s\"",
-            message);
+        persist_failed(persist, "an upload failed, it is tried again", message);
         persist->backoff_until_ms = myco_now_ms(core->env) + BACKOFF_MS;
         for (uint32_t i = 0; i < persist->plan_count; i++)
             persist->plans[i].due_ms = persist->backoff_until_ms;
@@ -258,6 +257,8 @@ static void forget_vouch(struct core_persist *persist)
 static void settle(struct core_persist *persist)
 {
     if (persist->vouched && persist->vouch.count && in_manifest(persist)) {
+        for (uint32_t i = 0; i < persist->vouch.count; i++)
+            persist_caught_up(persist, &persist->vouch.sections[i]);
         forget_vouch(persist);
         if (persist->held_count) persist_soon(persist);
     }
@@ -303,6 +304,7 @@ static void tick(void *data)
     uint64_t now = myco_now_ms(core->env);
     persist_held_check(persist);
     if (!core->joined) return;
+    persist_measure(persist);
     if (persist->plans_stale) persist_plans_make(persist);
     persist_leader_tick(persist);
     persist_loads_tick(persist);

@@ -54,6 +54,7 @@ struct persist_uploaded {
 };
 
 /* Vouched for while a manifest was being written: merged into the next one. One of each node. */
+#define PERSIST_AWAY_MS   2000 /* of failures alone: the store is away */
 #define PERSIST_QUEUE_MAX 256
 struct persist_queued {
     uint64_t from;
@@ -78,6 +79,8 @@ struct core_persist {
     uint32_t held_count;
     uint64_t failing_since_ms; /* 0: the store's last answer was good */
     char failure[160];
+    bool away_told;
+    uint64_t measure_at_ms;
     /* leader */
     struct persist_queued queue[PERSIST_QUEUE_MAX];
     uint32_t queued;
@@ -118,9 +121,14 @@ void persist_plans_free(struct core_persist *persist);
 bool persist_plan_due(struct core_persist *persist, const struct persist_plan *plan);
 void persist_plan_done(struct core_persist *persist, struct persist_plan *plan); /* when next */
 
-/* persist_held.c */
-void persist_failed(struct core_persist *persist, const char *message);
+/* persist_behind.c: what the store answered; the first failure in a row is warned of */
+void persist_failed(struct core_persist *persist, const char *what, const char *message);
 void persist_succeeded(struct core_persist *persist);
+/* The manifest names this section of ours. */
+void persist_caught_up(struct core_persist *persist, const struct persist_section *section);
+void persist_measure(struct core_persist *persist); /* how far the store is behind; each second */
+
+/* persist_held.c */
 void persist_held_check(struct core_persist *persist); /* tells those whose time has come */
 void persist_held_close(struct core_persist *persist);
 

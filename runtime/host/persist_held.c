@@ -6,16 +6,14 @@
  *
  * How it fails. The store is away: what waits longer than HELD_MS ends EUNKNOWN and says why (it is
  * on the disks, and comes into the store when that is back); new writes are refused with
- * EUNAVAILABLE before anything happened, as soon as the store has been away for AWAY_MS. The copy
- * is not primary in the same epoch any more: EUNKNOWN. */
+ * EUNAVAILABLE before anything happened, as soon as the store has been away for PERSIST_AWAY_MS.
+ * The copy is not primary in the same epoch any more: EUNKNOWN. */
 #include <stdio.h>
 
-#include "base/text.h"
 #include "host/persist.h"
 
 #define HELD_MAX 65536
 #define HELD_MS  4000 /* below the default deadline of a call, so that the reason arrives */
-#define AWAY_MS  2000
 
 struct persist_held {
     struct myco_list link;
@@ -25,17 +23,6 @@ struct persist_held {
 
 /* ── is the store there? ── */
 
-void persist_failed(struct core_persist *persist, const char *message)
-{
-    if (!persist->failing_since_ms) persist->failing_since_ms = myco_now_ms(persist->core->env);
-    myco_text_copy(persist->failure, sizeof persist->failure, message ? message : "");
-}
-
-void persist_succeeded(struct core_persist *persist)
-{
-    persist->failing_since_ms = 0;
-}
-
 static bool away(struct core_persist *persist, char *why, size_t size)
 {
     uint64_t now = myco_now_ms(persist->core->env);
@@ -43,12 +30,12 @@ static bool away(struct core_persist *persist, char *why, size_t size)
         snprintf(why, size, "the primary has no object store: start it with --store");
         return true;
     }
-    if (persist->failing_since_ms && now - persist->failing_since_ms >= AWAY_MS) {
+    if (persist->failing_since_ms && now - persist->failing_since_ms >= PERSIST_AWAY_MS) {
         snprintf(why, size, "the object store has been away for %llu s: %.90s",
             (unsigned long long)(now - persist->failing_since_ms) / 1000, persist->failure);
         return true;
     }
-    if (persist->vouched && now - persist->vouched_since_ms >= AWAY_MS) {
+    if (persist->vouched && now - persist->vouched_since_ms >= PERSIST_AWAY_MS) {
         snprintf(why, size,
             "the leader of mycel has not named an upload in the manifest for %llu s",
             (unsigned long long)(now - persist->vouched_since_ms) / 1000);

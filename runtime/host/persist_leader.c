@@ -210,12 +210,13 @@ static void taken_over(int status, const char *message, struct myco_manifest *ma
     persist->taking_over = false;
     persist->take_over_at_ms = myco_now_ms(core->env);
     if (status) {
-        MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
         persist->fenced = status == MYCO_EFENCED;
-        MYCO_WARN(core->env->log, "mycel",
-            persist->fenced ? "fenced: the object store belongs to a newer cluster"
-                            : "the manifests can't be taken over, it is tried again",
-            "error=\"%s\"", message);
+        if (persist->fenced)
+            MYCO_WARN(core->env->log, "mycel",
+                "fenced: the object store belongs to a newer cluster", "error=\"%s\"", message);
+        else
+            persist_failed(
+                persist, "the manifests can't be taken over, it is tried again", message);
         return;
     }
     myco_manifest_free(&persist->manifest);
@@ -248,8 +249,8 @@ static void written(int status, const char *message, void *data)
         if (persist->dirty) persist_leader_tick(persist);
         return;
     }
-    MYCO_METRIC_ADD(core->env->metrics, STORE_ERRORS, 1);
-    persist_failed(persist, message);
+    if (status != MYCO_EFULL && status != MYCO_EFENCED)
+        persist_failed(persist, "the manifest can't be written, it is tried again", message);
     persist->dirty = true;
     persist->write_again_ms = myco_now_ms(core->env) + AGAIN_MS;
     if (status == MYCO_EFULL) {
@@ -259,11 +260,7 @@ static void written(int status, const char *message, void *data)
             "ms=%llu", (unsigned long long)persist->grace_max_ms);
         return;
     }
-    if (status != MYCO_EFENCED) {
-        MYCO_WARN(core->env->log, "mycel", "the manifest can't be written, it is tried again",
-            "error=\"%s\"", message);
-        return;
-    }
+    if (status != MYCO_EFENCED) return;
     persist->fenced = true;
     persist->took_over = false;
     MYCO_WARN(core->env->log, "mycel", "fenced: another leader took the manifests over",

@@ -10,8 +10,7 @@ local KINDS <const> = {
   "voter.added", "voter.changed", "voter.removed", "quorum.lost", "quorum.regained",
   "snapshot.taken", "snapshot.installed", "lease.lost", "lease.regained",
   "node.slow", "node.recovered", "hyphae.moved", "hyphae.loss_accepted", "septum.created",
-  "policy.applied", "policy.rolled_back",
-  "feature.activated", "keys.rotated",
+  "policy.applied", "policy.rolled_back", "feature.activated", "store.away", "store.back", "keys.rotated",
 }
 
 local TOGETHER <const> = "200ms" -- what nodes say within it is put in order

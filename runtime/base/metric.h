@@ -68,6 +68,8 @@
     X(STORE_BEHIND_BYTES, "mycorrizal_store_behind_bytes", GAUGE,                                  \
         "bytes committed in hyphae that are primary here, and not in the manifest")                \
     X(STORE_BEHIND_MS, "mycorrizal_store_behind_ms", GAUGE, "age of the oldest of them")           \
+    X(STORE_ORPHANS, "mycorrizal_store_orphans_total", COUNTER,                                    \
+        "objects deleted that no manifest ever named")                                             \
     X(MANIFESTS, "mycorrizal_store_manifests_total", COUNTER, "manifests written")                 \
     X(EVENTS_MEMBER, "mycorrizal_events_member_total", COUNTER, "events of members")               \
     X(EVENTS_ELECTION, "mycorrizal_events_election_total", COUNTER, "events of elections")         \

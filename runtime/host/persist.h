@@ -87,13 +87,14 @@ struct core_persist {
     struct myco_chain *chain;
     uint64_t epoch; /* of the chain; 0: not leading */
     bool taking_over, took_over, writing, dirty, fenced;
-    uint64_t take_over_at_ms, write_again_ms;
+    uint64_t take_over_at_ms, write_again_ms, prune_at_ms;
     uint64_t grace_ms,
         grace_max_ms; /* as the chain was told; what it can remember, 0: no limit met */
     struct myco_manifest manifest;
     /* loader */
     struct myco_list loads; /* struct persist_load */
     bool manifest_asked;
+    bool looking_for_orphans;
     struct myco_manifest source; /* of the restore; epoch 0: not read yet */
     bool source_read;
     /* flush */
@@ -138,6 +139,9 @@ void persist_leader_vouched(
     struct core_persist *persist, uint64_t from, struct persist_vouch *vouch);
 void persist_leader_tell(struct core_persist *persist, uint64_t to); /* 0: all */
 void persist_leader_stop(struct core_persist *persist);
+
+/* persist_orphans.c */
+void persist_orphans_collect(struct core_persist *persist); /* as leader, after a commit */
 
 /* persist_load.c */
 void persist_loads_tick(struct core_persist *persist);

@@ -4,7 +4,8 @@
 
 #include "host/persist.h"
 
-#define AGAIN_MS 1000 /* between attempts to take the chain over, or to write */
+#define PRUNE_MS 60000 /* between looks for what is not needed any more */
+#define AGAIN_MS 1000  /* between attempts to take the chain over, or to write */
 
 static struct myco_manifest_hypha *find(
     struct myco_manifest *manifest, uint64_t septum, uint32_t hypha)
@@ -245,6 +246,11 @@ static void written(int status, const char *message, void *data)
         persist->manifest.dropped_count = 0;
         persist_succeeded(persist);
         persist_leader_tell(persist, 0);
+        if (myco_now_ms(core->env) >= persist->prune_at_ms) {
+            persist->prune_at_ms = myco_now_ms(core->env) + PRUNE_MS;
+            myco_chain_prune(persist->chain);
+            persist_orphans_collect(persist);
+        }
         merge_queue(persist);
         if (persist->dirty) persist_leader_tick(persist);
         return;

@@ -50,6 +50,11 @@ void myco_chain_take_over(struct myco_chain *chain, uint64_t epoch, myco_chain_c
  * the newest manifest stay all the same. */
 void myco_chain_write(
     struct myco_chain *chain, struct myco_manifest *manifest, myco_object_cb cb, void *data);
+/* A key that a committed manifest dropped, and that is not deleted yet. */
+bool myco_chain_dropped(const struct myco_chain *chain, const char *key);
+/* Deletes manifests that newer ones replaced, once that is grace_ms less two minutes ago; never a
+ * claim, a seal or the newest. After a take-over, now and then. */
+void myco_chain_prune(struct myco_chain *chain);
 /* Claims the next incarnation: `cluster/<n>` by put-if-absent, n above any there. *n arrives as
  * manifest->incarnation of a manifest that is otherwise empty. */
 void myco_chain_claim(struct myco_chain *chain, uint64_t cluster, myco_chain_cb cb, void *data);

@@ -59,6 +59,13 @@ void myco__chain_drops_add(struct myco_chain *chain, const struct myco_manifest 
     myco_map_free(&known);
 }
 
+bool myco_chain_dropped(const struct myco_chain *chain, const char *key)
+{
+    for (size_t i = 0; i < chain->drop_count; i++)
+        if (strcmp(chain->drops[i].key, key) == 0) return true;
+    return false;
+}
+
 static void append_drops(const struct myco_chain *chain, struct myco_manifest *manifest)
 {
     struct myco_map listed = {0};

@@ -26,7 +26,7 @@ struct myco_chain {
     bool fenced;
     uint64_t next_sequence;
     char last_key[64]; /* of the newest committed manifest; "": none */
-    bool writing, taking_over, collecting;
+    bool writing, taking_over, collecting, pruning;
     struct chain_drop *drops;
     size_t drop_count, drop_capacity;
 };

@@ -490,6 +490,43 @@ static void test_claim(void)
     empty_store();
 }
 
+/* History: manifests stay until the grace is over, then all but claims, seals and the newest go. */
+static void test_prune(void)
+{
+    struct result result = {0};
+    struct myco_object *store = open_store();
+    struct myco_chain *old = myco_chain_new(store), *chain = myco_chain_new(store);
+    myco_chain_set_grace(chain, 10 * 60000);
+    take_over(old, 1, &result);
+    for (int i = 0; i < 3; i++) write_text(old, "x");
+    take_over(chain, 2, &result);
+    for (int i = 0; i < 3; i++) write_text(chain, "y");
+    myco_chain_prune(chain);
+    object_world_settle(&world);
+    ok(exists("m/0000000000000001/0000000000000001"), "what was just replaced stays");
+    myco_sim_run(world.sim, 8 * 60000);
+    write_text(chain, "z");
+    myco_chain_prune(chain);
+    object_world_settle(&world);
+    ok(!exists("m/0000000000000001/0000000000000001") &&
+            !exists("m/0000000000000001/0000000000000003"),
+        "two minutes before the grace is over, manifests of an old chain go");
+    ok(exists("m/0000000000000001/0000000000000000") &&
+            exists("m/0000000000000001/0000000000000004"),
+        "its claim and its seal stay");
+    ok(!exists("m/0000000000000002/0000000000000002"), "so do those of ours that were replaced");
+    ok(exists("m/0000000000000002/0000000000000003") &&
+            exists("m/0000000000000002/0000000000000004"),
+        "but not what was replaced only now, nor the newest");
+    ok(latest(chain, &result) == 0 && says(&result, "z"), "and the chain can be read");
+    ok(take_over(old, 3, &result) == 0 && says(&result, "z"), "and taken over");
+    reset(&result);
+    myco_chain_free(old);
+    myco_chain_free(chain);
+    store->ops->close(store);
+    empty_store();
+}
+
 /* A take-over reads few objects, however many epochs there were. */
 static void test_cheap(void)
 {
@@ -501,7 +538,10 @@ static void test_cheap(void)
             bail_out("epoch %d", (int)epoch);
     }
     uint64_t before = myco_sim_events(world.sim);
+    uint64_t puts = world.env->metrics->values[MYCO_METRIC_STORE_PUTS];
     is_int(take_over(chain, 201, &result), 0, "after two hundred epochs");
+    is_int(world.env->metrics->values[MYCO_METRIC_STORE_PUTS] - puts, 2,
+        "a take-over puts two objects: a claim and a seal");
     ok(myco_sim_events(world.sim) - before < 20,
         "a take-over asks the store a few things (%llu events)",
         (unsigned long long)(myco_sim_events(world.sim) - before));
@@ -519,6 +559,7 @@ int main(void)
     test_unclear();
     test_without_put_if_absent();
     test_gc();
+    test_prune();
     test_corrupt();
     test_misuse();
     test_claim();

@@ -203,6 +203,49 @@ static bool holds_all(const struct sim_world *world, const struct myco_manifest 
     return true;
 }
 
+/* ── does anything lie around? ── */
+
+static bool lives(const struct sim_world *world, const char *key)
+{
+    char prefix[64];
+    for (unsigned i = 0; i < world->options.nodes; i++) {
+        const struct myco_identity *identity = &world->nodes[i].identity;
+        snprintf(prefix, sizeof prefix, "d/%016llx/%llu-", (unsigned long long)identity->id,
+            (unsigned long long)identity->generation);
+        if (strncmp(key, prefix, strlen(prefix)) == 0) return true;
+    }
+    return false;
+}
+
+static bool names(const struct myco_manifest *manifest, const char *key)
+{
+    for (uint32_t i = 0; i < manifest->object_count; i++)
+        if (strcmp(manifest->objects[i].key, key) == 0) return true;
+    for (uint32_t i = 0; i < manifest->dropped_count; i++)
+        if (strcmp(manifest->dropped[i], key) == 0) return true;
+    return false;
+}
+
+/* After enough time: what no manifest names is of lives that go on. Returns how many objects there
+ * are. */
+size_t sim_store_orphans(struct sim_world *world)
+{
+    struct walk walk, data = {.world = world};
+    struct myco_manifest manifest = {0};
+    open_walk(&walk, world);
+    data.disk = walk.disk;
+    data.disk->ops->list_now(data.disk, "d/", keep, &data);
+    bool there = newest(&walk, &manifest);
+    for (size_t i = 0; there && i < data.count; i++)
+        if (!names(&manifest, data.keys[i]) && !lives(world, data.keys[i]))
+            sim_violated(world, "%s is an orphan, and was not collected", data.keys[i]);
+    size_t count = data.count;
+    myco_manifest_free(&manifest);
+    close_walk(&data);
+    close_walk(&walk);
+    return count;
+}
+
 /* Asked after each event: looks at the store only now and then. */
 bool sim_store_complete(struct sim_world *world)
 {

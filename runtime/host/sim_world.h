@@ -257,7 +257,8 @@ void sim_starved_stop(struct sim_world *world);
 
 /* sim_store.c */
 void sim_store_check(struct sim_world *world); /* every manifest that is kept, and what it names */
-bool sim_store_complete(struct sim_world *world); /* all that is committed is in the newest one */
-void sim_store_restore(struct sim_world *world);  /* all nodes lose everything, and come back */
+bool sim_store_complete(struct sim_world *world);  /* all that is committed is in the newest one */
+size_t sim_store_orphans(struct sim_world *world); /* what no manifest names is gone, in time */
+void sim_store_restore(struct sim_world *world);   /* all nodes lose everything, and come back */
 
 #endif

@@ -91,7 +91,7 @@ myco_lua_folder(modules modules)
 
 install(TARGETS myco_shared EXPORT mycorrizal LIBRARY ARCHIVE)
 install(TARGETS myco_static ARCHIVE)
-install(FILES runtime/include/mycorrizal.h runtime/include/mycorrizal_uv.h TYPE INCLUDE)
+install(FILES runtime/include/mycorrizal.h runtime/include/mycorrizal_changes.h runtime/include/mycorrizal_uv.h TYPE INCLUDE)
 foreach(page runtime/host/mycorrizal.1 pulse/pulse.1)
   if(EXISTS ${CMAKE_SOURCE_DIR}/${page})
     install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -204,6 +204,7 @@ end
 require("mycorrizal.changes")(Septum)
 require("mycorrizal.many")(Septum)
 require("mycorrizal.watch")(Septum)
+require("mycorrizal.loader")(Septum)
 
 -- ── Many keys ──
 

@@ -60,6 +60,7 @@ int core_serve_write(struct myco_core *core, struct core_hypha *copy, enum myco_
     if (key.size > MYCO_KEY_SIZE_MAX || value.size > core->options.value_size_max)
         return MYCO_ETOOBIG;
     uint64_t ttl = options->ttl_ms ? options->ttl_ms : septum->options.ttl_ms;
+    if (ttl > UINT64_MAX / 2) ttl = 0; /* MYCO_TTL_NEVER */
     struct myco_write write = {.op = what == MYCO_REQUEST_PUT ? MYCO_OP_PUT : MYCO_OP_DEL,
         .key = key,
         .value = value,

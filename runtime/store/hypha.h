@@ -145,10 +145,10 @@ int myco_hypha_import(struct myco_hypha *hypha, struct myco_slice bytes, struct 
 void myco_hypha_position(const struct myco_hypha *hypha, uint64_t *epoch, uint64_t *offset);
 /* Committed records above a position, in order, until the callback says false. ECOMPACTED: they are
  * not in memory any more, or this log never had the record at that position. */
-typedef bool (*myco_record_cb)(uint64_t epoch, uint64_t offset, uint64_t time_ms,
-    const struct myco_write *write, void *data);
-int myco_hypha_records(const struct myco_hypha *hypha, uint64_t epoch, uint64_t offset,
-    myco_record_cb cb, void *data);
+typedef bool (*myco_record_cb)(
+    uint64_t epoch, uint64_t offset, uint64_t time_ms, const struct myco_write *write, void *data);
+int myco_hypha_records(
+    const struct myco_hypha *hypha, uint64_t epoch, uint64_t offset, myco_record_cb cb, void *data);
 
 void myco_hypha_configure(struct myco_hypha *hypha, const struct myco_set *set);
 /* The proposal was not taken; the set is what it was. */

@@ -147,8 +147,8 @@ describe("a watch", function()
     watch:close()
     assert.equal("ECLOSED", select(3, watch:token()))
     assert(septum:put("t:2", 2))
-    local again <close> =
-      assert(septum:watch("t:", function(event) seen[event.key] = event.value end, { from = token }))
+    local function note(event) seen[event.key] = event.value end
+    local again <close> = assert(septum:watch("t:", note, { from = token }))
     helper.wait_until("what came meanwhile", 10, function() return seen["t:2"] == 2 end)
     local none, message, code = septum:watch("t:", print, { from = "no token" })
     assert.is_nil(none)
@@ -164,5 +164,57 @@ describe("a watch", function()
     assert(septum:put("e:2", 1))
     helper.wait_until("both", 10, function() return count == 2 end)
     assert.equal("watch of 'e:'", tostring(watch))
+  end)
+end)
+
+-- Catches: a value that is loaded more than once at a time, an absent one that is stored, a load that nobody hears of.
+describe("a loader", function()
+  local folder, node, septum
+
+  setup(function()
+    folder = helper.new_folder()
+    node = helper.open_node(folder)
+    septum = assert(node.mycel:septum("pages", { kind = "cache", hyphae = 2 }))
+  end)
+
+  teardown(function()
+    node:close()
+    helper.remove(folder)
+  end)
+
+  it("loads what is absent once, for all who ask", function()
+    local loads, askers, got = 0, {}, {}
+    local pages = septum:loader(function(key)
+      loads = loads + 1
+      task.sleep("20ms")
+      return { of = key }
+    end, { ttl = "1h" })
+    for i = 1, 10 do
+      askers[i] = task.spawn(function() got[i] = pages:get("index") end)
+    end
+    for _, asker in ipairs(askers) do asker:join() end
+    for i = 1, 10 do assert.same({ of = "index" }, got[i]) end
+    assert.equal(1, loads)
+    assert.same({ of = "index" }, (septum:get("index")))
+    assert.is_true(select(3, septum:get("index")) > 0)
+    assert.same({ of = "index" }, (pages:get("index")))
+    assert.equal(1, loads)
+  end)
+
+  it("stores nothing of what there is not, and keeps what another stored", function()
+    local none = septum:loader(function() return nil, "no such page", "ENOTFOUND" end)
+    local item, message, code = none:get("nowhere")
+    assert.is_nil(item)
+    assert.same({ "no such page", "ENOTFOUND" }, { message, code })
+    assert.is_nil(septum:get("nowhere"))
+    local late = septum:loader(function(key)
+      assert(septum:put(key, "theirs"))
+      return "ours"
+    end)
+    assert.equal("theirs", (late:get("raced")))
+    local bad = septum:loader(function() error("it broke", 0) end)
+    local ok, raised = pcall(bad.get, bad, "broken")
+    assert.is_false(ok)
+    assert.equal("it broke", raised)
   end)
 end)

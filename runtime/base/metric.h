@@ -46,6 +46,7 @@
     X(SLOW, "mycorrizal_slow", GAUGE, "1: the loop is late, and others lead instead")              \
     X(KEYS, "mycorrizal_keys", GAUGE, "keys this node is primary of")                              \
     X(GETS, "mycorrizal_gets_total", COUNTER, "gets served as primary")                            \
+    X(EVICTIONS, "mycorrizal_evictions_total", COUNTER, "entries that full caches dropped")        \
     X(PUTS, "mycorrizal_puts_total", COUNTER, "puts and deletes served as primary")                \
     X(CHANGES, "mycorrizal_changes_total", COUNTER,                                                \
         "counters, appends and such served as primary")                                            \

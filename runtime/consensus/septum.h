@@ -13,13 +13,14 @@
 #include "base/err.h"
 #include "store/hypha.h"
 
-#define MYCO_HYPHAE_MAX 4096
+#define MYCO_HYPHAE_MAX  4096
+#define MYCO_IDLE_MS_MAX (UINT64_C(180) * 24 * 60 * 60 * 1000) /* store/table_hint.c */
 
 enum myco_septum_kind { MYCO_SEPTUM_CACHE, MYCO_SEPTUM_DURABLE };
 
-/* What goes when a cache is full. AUTO: lfu; a durable septum never evicts. */
+/* What goes when a cache is full; a durable septum never evicts. */
 enum myco_eviction {
-    MYCO_EVICT_AUTO, /* as the policy `eviction` says, lfu without one */
+    MYCO_EVICT_AUTO, /* lfu of a cache, none of a durable septum */
     MYCO_EVICT_LFU,
     MYCO_EVICT_LRU,
     MYCO_EVICT_NONE
@@ -58,7 +59,7 @@ struct myco_septum_options {
     X(0, ttl, DURATION, "0", 0, 0, NULL, NULL, NULL,                                               \
         "how long an entry lives unless its put says; 0: for ever; a change counts for what is "   \
         "written later")                                                                           \
-    X(1, idle, DURATION, "0", 0, 0, NULL, NULL, NULL,                                              \
+    X(1, idle, DURATION, "0", 0, MYCO_IDLE_MS_MAX, NULL, NULL, NULL,                               \
         "an entry that nobody read or wrote for so long expires, to the second; 0: never")         \
     X(2, size, SIZE, "0", 0, 0, NULL, NULL, NULL,                                                  \
         "bytes of all entries together, divided over the hyphae; 0: no limit")                     \
@@ -68,7 +69,7 @@ struct myco_septum_options {
         "the largest value that is taken; 0: what the nodes allow")                                \
     X(5, eviction, CHOICE, "auto", 0, 0, "auto,lfu,lru,none", NULL, NULL,                          \
         "what a full cache does: drops what was used least often (lfu), longest ago (lru), or "    \
-        "refuses (none); auto: as the policy eviction says; a durable septum always refuses")
+        "refuses (none); auto: lfu; a durable septum always refuses")
 
 /* "kind=durable ttl=30d replicas=1 hyphae=64 level=disk min_in_sync=1", spaces or commas between.
  */

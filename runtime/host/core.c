@@ -568,6 +568,8 @@ void myco_core_free(struct myco_core *core)
     myco_defer_cancel(&core->watch_due);
     MYCO_MAP_EACH (struct core_token, token, &core->tokens) core_token_free(token);
     myco_map_free(&core->tokens);
+    MYCO_MAP_EACH (struct core_use, use, &core->uses) myco_free(use);
+    myco_map_free(&core->uses);
     myco_commands_free(core->commands);
     core_duties_close(core);
     core_locks_close(core);

@@ -64,7 +64,7 @@ int core_serve_changed(struct myco_core *core, struct core_hypha *copy,
     struct core_change_world world = {.now_ms = core_expiry_now(copy),
         .ttl_ms = septum->options.ttl_ms,
         .value_size_max = core->options.value_size_max};
-    if (myco_hypha_latest(copy->hypha, change->key, &item)) world.item = &item;
+    if (core_limits_latest(core, copy, change->key, &item)) world.item = &item;
     struct core_outcome outcome;
     core_change_compute(change, &world, &outcome);
     MYCO_METRIC_ADD(core->env->metrics, CHANGES, 1);

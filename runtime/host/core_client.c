@@ -108,8 +108,7 @@ static void get_here(struct core_op *op, struct core_hypha *copy)
     struct myco_table_item item;
     uint64_t now = core_expiry_now(copy);
     MYCO_METRIC_ADD(op->core->env->metrics, GETS, 1);
-    bool found = myco_table_find(myco_hypha_table(copy->hypha), myco_buf_as_slice(&op->key), &item);
-    if (!found || (item.expires_ms && item.expires_ms <= now)) {
+    if (!core_limits_find(op->core, copy, myco_buf_as_slice(&op->key), &item)) {
         fail(op, MYCO_ENOTFOUND, myco_strerror(MYCO_ENOTFOUND));
         return;
     }
@@ -137,6 +136,8 @@ static void refused_here(struct core_op *op, int rc)
     uint64_t version = rc == MYCO_EFENCED ? core_fence_newer(op->core, &op->put.fence) : 0;
     op->token = 0;
     snprintf(message, sizeof message, "%s", myco_strerror(rc));
+    if (op->what != MYCO_REQUEST_MANY)
+        core_limits_why(op->core, op->septum, op->hypha, rc, message, sizeof message);
     if (op->put.fence.name)
         core_fence_refusal(op->core, &op->put.fence, rc, message, sizeof message);
     core_op_answered(op, rc, message, version);

@@ -30,6 +30,12 @@ struct core_hypha {
     uint64_t sent_bytes, sent_ms;       /* of behind_bytes: in the upload under way, since when */
     uint64_t loaded_epoch;              /* was loaded from it in this epoch; 0: no */
     bool handing_over;
+    bool full;             /* the last write that needed room got none */
+    int64_t claimed_bytes; /* by writes under way */
+    int64_t claimed_count;
+    uint64_t used_since_ms; /* before that, nobody here knows what was used */
+    uint64_t use_at;        /* bucket: idle entries are looked for from there */
+    uint32_t dice;
     uint64_t shrunk;  /* the version of the set from which dead members were proposed to leave */
     uint64_t offered; /* the version of the set with which another was proposed as primary */
     uint32_t frozen; /* not a member as far as we know: hears nothing; the barrier that frees it, 0:
@@ -40,6 +46,19 @@ struct core_hypha {
 struct core_op;
 struct core_parked; /* core_watch_serve.c */
 
+/* What a write under way will add to its hypha, as long as its table does not show it. */
+struct core_claim {
+    uint64_t septum;
+    uint32_t hypha;
+    int entries; /* -1, 0, 1 */
+    int64_t bytes;
+};
+
+/* How a septum is used on this node, since it started: of its primaries here. */
+struct core_use {
+    uint64_t hits, misses, evictions, expirations, refused;
+};
+
 /* A write that a hypha here works on: whom to answer. */
 struct core_token {
     struct core_op *op;       /* local, or NULL */
@@ -48,6 +67,7 @@ struct core_token {
     struct core_fence *fence; /* owned; NULL: none */
     struct core_batch *batch; /* one of many; NULL: alone */
     uint32_t index;           /* in the batch */
+    struct core_claim claim;  /* core_limits.c */
     struct core_reply *reply; /* owned; NULL: status and version are the whole answer */
 };
 
@@ -126,6 +146,7 @@ struct myco_core {
     struct myco_map hyphae; /* stream → struct core_hypha */
     struct myco_list dirty;
     struct myco_map tokens;   /* token → struct core_token */
+    struct myco_map uses;     /* septum → struct core_use */
     struct myco_map requests; /* request → struct core_op, sent to a node */
     struct myco_list waiting; /* ops that wait for a primary */
     struct myco_list watches; /* of this node */
@@ -344,6 +365,27 @@ void core_fence_refusal(const struct myco_core *core, const struct myco_fence *f
 void core_fence_stands(struct myco_core *core, struct core_token *token);
 int core_give_token(struct myco_core *core, struct core_hypha *copy, const struct myco_write *write,
     const struct core_token *token);
+
+/* core_limits.c */
+struct core_use *core_use(struct myco_core *core, uint64_t septum);
+/* A read at the primary: false: absent, expired or idle for too long. Counts as a use. */
+bool core_limits_find(struct myco_core *core, struct core_hypha *copy, struct myco_slice key,
+    struct myco_table_item *item);
+/* Is the latest write of the key there, and not idle for too long? */
+bool core_limits_latest(const struct myco_core *core, const struct core_hypha *copy,
+    struct myco_slice key, struct myco_table_item *item);
+/* Before a write: makes room, and claims it. ETOOBIG, ENOSPC (full), EFULL (room comes soon). */
+int core_limits_claim(struct myco_core *core, struct core_hypha *copy,
+    const struct myco_write *write, struct core_claim *claim);
+void core_limits_release(struct myco_core *core, const struct core_claim *claim);
+/* Now and then, for every copy: primaries drop what is idle and what is too much. */
+void core_limits_tick(struct myco_core *core, struct core_hypha *copy);
+/* Puts the reason of ETOOBIG or ENOSPC in the place of `message`, when a limit is it. */
+void core_limits_why(const struct myco_core *core, uint64_t septum, uint32_t hypha, int status,
+    char *message, size_t size);
+/* Of the primaries of a septum here. */
+void core_limits_sum(
+    const struct myco_core *core, uint64_t septum, uint64_t *entries, uint64_t *bytes);
 
 /* core_duties.c */
 void core_duties_election(struct myco_core *core, const struct myco_election_record *election);

@@ -78,9 +78,7 @@ static int get_one(struct core_batch *batch, struct core_hypha *copy,
     struct myco_table_item item;
     uint64_t now = core_expiry_now(copy);
     MYCO_METRIC_ADD(batch->core->env->metrics, GETS, 1);
-    if (!myco_table_find(myco_hypha_table(copy->hypha), change->key, &item) ||
-        (item.expires_ms && item.expires_ms <= now))
-        return MYCO_ENOTFOUND;
+    if (!core_limits_find(batch->core, copy, change->key, &item)) return MYCO_ENOTFOUND;
     if (batch->size && batch->size + item.value.size > ANSWER_SIZE_MAX) return MYCO_EFULL;
     result->value = item.value;
     result->version = item.version;

@@ -39,11 +39,16 @@ int core_give_token(struct myco_core *core, struct core_hypha *copy, const struc
     bool asked = septum && !token->sweep && !write->look && write->op != MYCO_OP_NOOP;
     int refused = asked ? core_object_ready(core, septum, why, sizeof why) : 0;
     if (refused) return refused;
+    uint64_t number = ++core->next_token; /* before those that make room */
+    struct core_claim claim;
+    refused = core_limits_claim(core, copy, write, &claim);
+    if (refused) return refused;
     struct core_token *kept = myco_memdup(token, sizeof *token);
-    uint64_t number = ++core->next_token;
+    kept->claim = claim;
     myco_map_put(&core->tokens, number, kept);
     int rc = myco_hypha_write(copy->hypha, write, number);
     if (rc) {
+        core_limits_release(core, &claim);
         myco_map_del(&core->tokens, number);
         myco_free(kept);
     }
@@ -104,6 +109,7 @@ void core_serve_complete_with(
 {
     struct core_token *token = myco_map_del(&core->tokens, number);
     if (!token) return;
+    core_limits_release(core, &token->claim);
     /* "It conflicts" and "it is not there" tell what the table holds: they are reads, and need the
      * lease as much. Nothing happened, so the one who asked may ask the next primary. */
     bool read = status == MYCO_ECONFLICT || status == MYCO_ENOTFOUND || status == MYCO_EFENCED;
@@ -206,9 +212,7 @@ static void serve_read(struct myco_core *core, uint64_t from, uint64_t request,
     uint64_t now = core_expiry_now(copy);
     if (what == MYCO_REQUEST_GET) {
         MYCO_METRIC_ADD(core->env->metrics, GETS, 1);
-        bool found = myco_table_find(myco_hypha_table(copy->hypha), key, &item) &&
-                     (!item.expires_ms || item.expires_ms > now);
-        if (found) {
+        if (core_limits_find(core, copy, key, &item)) {
             result.value = item.value;
             result.version = item.version;
             result.expires_in_ms = item.expires_ms ? item.expires_ms - now : 0;
@@ -240,12 +244,13 @@ void core_serve_get(struct myco_core *core, uint64_t from, uint64_t request,
 
 /* What is refused before the hypha was asked. */
 static void refuse(struct myco_core *core, uint64_t from, uint64_t request, uint64_t septum_id,
-    int status, const struct myco_fence *fence)
+    uint32_t hypha, int status, const struct myco_fence *fence)
 {
     char message[160];
     const struct myco_septum_record *septum = myco_state_septum(core->state, septum_id);
     snprintf(message, sizeof message, "%s", myco_strerror(status));
     if (septum) core_object_ready(core, septum, message, sizeof message);
+    if (septum) core_limits_why(core, septum_id, hypha, status, message, sizeof message);
     if (fence->name) core_fence_refusal(core, fence, status, message, sizeof message);
     struct myco_result refused = {.status = status, .message = message};
     if (status == MYCO_EFENCED) refused.version = core_fence_newer(core, fence);
@@ -279,7 +284,7 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
     struct core_token token = {.node = from, .request = request};
     if (what == MYCO_REQUEST_MANY) {
         int failed = core_serve_many(core, septum, value, &options.fence, &token, NULL);
-        if (failed) refuse(core, from, request, 0, failed, &options.fence);
+        if (failed) refuse(core, from, request, 0, 0, failed, &options.fence);
         return;
     }
     int rc = core_serve_table(core, septum, index, &copy);
@@ -301,7 +306,7 @@ void core_serve_request(struct myco_core *core, uint64_t from, struct myco_slice
     }
     bool write =
         what == MYCO_REQUEST_PUT || what == MYCO_REQUEST_DEL || what == MYCO_REQUEST_CHANGE;
-    refuse(core, from, request, write ? septum : 0, rc, &options.fence);
+    refuse(core, from, request, write ? septum : 0, index, rc, &options.fence);
 }
 
 /* ── expiry ── what has expired is deleted through the log, so that all copies agree */
@@ -327,6 +332,7 @@ void core_serve_sweep(struct myco_core *core)
     core->sweep_at_ms = now + SWEEP_MS;
     MYCO_MAP_EACH (struct core_hypha, copy, &core->hyphae) {
         core_watch_sweep(copy);
+        core_limits_tick(core, copy);
         if (copy->loading_epoch || !myco_hypha_serving(copy->hypha)) continue;
         keys += myco_table_count(myco_hypha_table(copy->hypha));
         struct sweep sweep = {.core = core, .copy = copy};
@@ -341,7 +347,8 @@ void core_serve_sweep(struct myco_core *core)
                 .if_expired = true,
                 .expires_ms = now_log};
             struct core_token token = {.sweep = true};
-            core_give_token(core, copy, &write, &token);
+            core_use(core, copy->septum)->expirations +=
+                core_give_token(core, copy, &write, &token) == 0;
         }
         myco_buf_free(&sweep.keys);
     }

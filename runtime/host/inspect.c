@@ -129,16 +129,34 @@ static void pack_options(msgpack_packer *pack, const struct myco_septum_options 
     }
 }
 
+/* Of its primaries on this node. */
+static void pack_use(msgpack_packer *pack, struct myco_core *core, uint64_t septum)
+{
+    const struct core_use *use = core_use(core, septum);
+    uint64_t entries, bytes;
+    core_limits_sum(core, septum, &entries, &bytes);
+    myco_pack_str(pack, "here");
+    msgpack_pack_map(pack, 7);
+    myco_pack_key_u64(pack, "entries", entries);
+    myco_pack_key_u64(pack, "bytes", bytes);
+    myco_pack_key_u64(pack, "hits", use->hits);
+    myco_pack_key_u64(pack, "misses", use->misses);
+    myco_pack_key_u64(pack, "evictions", use->evictions);
+    myco_pack_key_u64(pack, "expirations", use->expirations);
+    myco_pack_key_u64(pack, "refused", use->refused);
+}
+
 static void septa(struct myco_core *core, msgpack_packer *pack)
 {
     msgpack_pack_array(pack, core->state->septum_count);
     for (uint32_t i = 0; i < core->state->septum_count; i++) {
         const struct myco_septum_record *septum = core->state->septa[i];
-        msgpack_pack_map(pack, 10);
+        msgpack_pack_map(pack, 11);
         myco_pack_key_str(pack, "name", septum->name);
         myco_pack_key_u64(pack, "version", septum->version);
         myco_pack_str(pack, "options");
         pack_options(pack, &septum->options);
+        pack_use(pack, core, septum->id);
         myco_pack_key_u64(pack, "id", septum->id);
         myco_pack_key_str(
             pack, "kind", septum->options.kind == MYCO_SEPTUM_DURABLE ? "durable" : "cache");

@@ -5,12 +5,14 @@
 /* ── Entries ─────────────────────────────────────────────────────────────────────────────────── */
 
 struct myco__entry *myco__entry_new(struct myco__slabs *slabs, struct myco_slice key,
-    struct myco_slice value, uint64_t version, uint64_t expires_ms)
+    struct myco_slice value, uint64_t version, uint64_t expires_ms, bool hinted)
 {
     struct myco__entry_head head = {expires_ms, (uint32_t)key.size, (uint32_t)value.size};
-    bool is_short = expires_ms >> 44 == 0 && key.size < 256 && value.size < MYCO__ENTRY_LONG;
+    bool is_short =
+        expires_ms >> MYCO__EXPIRES_BITS == 0 && key.size < 256 && value.size < MYCO__ENTRY_LONG;
     size_t head_size = is_short ? 0 : sizeof(head);
-    size_t size = sizeof(struct myco__entry) + head_size + key.size + value.size;
+    size_t hint_size = hinted ? sizeof(uint32_t) : 0;
+    size_t size = sizeof(struct myco__entry) + hint_size + head_size + key.size + value.size;
     struct myco__entry *entry = myco__slabs_alloc(slabs, size);
     if (entry == NULL) return NULL;
     entry->version = version;
@@ -18,7 +20,9 @@ struct myco__entry *myco__entry_new(struct myco__slabs *slabs, struct myco_slice
     if (is_short) {
         entry->packed = expires_ms | (uint64_t)key.size << 44 | (uint64_t)value.size << 52;
     }
-    uint8_t *to = (uint8_t *)(entry + 1);
+    if (hinted) entry->packed |= MYCO__ENTRY_HINTED;
+    memset(entry + 1, 0, hint_size);
+    uint8_t *to = (uint8_t *)(entry + 1) + hint_size;
     memcpy(to, &head, head_size);
     if (key.size > 0) memcpy(to + head_size, key.data, key.size);
     if (value.size > 0) memcpy(to + head_size + key.size, value.data, value.size);
@@ -33,6 +37,7 @@ void myco__entry_item(const struct myco__entry *entry, struct myco_table_item *i
     item->value = myco_bytes(key + head.key_size, head.value_size);
     item->version = entry->version;
     item->expires_ms = head.expires_ms;
+    item->hint = myco__entry_hint(entry);
 }
 
 /* ── Numbers ─────────────────────────────────────────────────────────────────────────────────── */
@@ -63,10 +68,12 @@ int myco_table_put(struct myco_table *table, struct myco_slice key, struct myco_
 {
     if (key.size > MYCO_KEY_SIZE_MAX || value.size > MYCO_VALUE_SIZE_MAX) return MYCO_ETOOBIG;
     struct myco__slabs *slabs = myco__domain_slabs(table->domain);
-    struct myco__entry *entry = myco__entry_new(slabs, key, value, version, expires_ms);
+    struct myco__entry *entry =
+        myco__entry_new(slabs, key, value, version, expires_ms, table->hinted);
     if (entry == NULL) return MYCO_ENOMEM;
     uint64_t hash = myco__index_hash(key);
     struct myco__place place = myco__index_find(table, key, hash);
+    myco__hint_begin(table, entry, place.entry);
     if (place.entry != NULL) {
         table_account(table, place.entry, -1);
         myco__index_replace(table, &place, entry, hash);

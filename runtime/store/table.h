@@ -30,6 +30,7 @@ struct myco_table_item {
     struct myco_slice key, value;
     uint64_t version;
     uint64_t expires_ms; /* wall clock; 0: never */
+    uint32_t *hint;      /* how it was used; NULL: none is kept. For the functions below */
 };
 
 /* Writer. ENOMEM, ETOOBIG (key, value) leave the table as it was. Replaces; `had` (may be NULL)
@@ -39,6 +40,22 @@ int myco_table_put(struct myco_table *table, struct myco_slice key, struct myco_
 bool myco_table_del(struct myco_table *table, struct myco_slice key); /* false: was not there */
 bool myco_table_find(const struct myco_table *table, struct myco_slice key,
     struct myco_table_item *item); /* expired or not */
+
+/* ── How entries are used ── writer. Kept in four bytes of entries that are put while it is on:
+ * when it was used last, in seconds of `clock` modulo 2^24 (194 days), and how often, as a
+ * logarithm. A replaced entry hands its own to the next. */
+void myco_table_hints(struct myco_table *table, bool on, uint32_t clock); /* now and then */
+bool myco_table_hinted(const struct myco_table *table);
+void myco_table_touch(struct myco_table *table, const struct myco_table_item *item);
+/* Seconds since it was used last; UINT32_MAX: not known. */
+uint32_t myco_table_idle(const struct myco_table *table, const struct myco_table_item *item);
+/* How often it was used: 0 … 255, one less for each `decay` seconds without use (0: never). Two
+ * uses count two; beyond that the n-th step takes some 10 n uses. */
+unsigned myco_table_usage(
+    const struct myco_table *table, const struct myco_table_item *item, uint32_t decay);
+/* Bytes that myco_table_bytes() counts for such an entry. */
+size_t myco_table_cost(
+    const struct myco_table *table, size_t key_size, size_t value_size, uint64_t expires_ms);
 void myco_table_clear(struct myco_table *table);
 size_t myco_table_count(const struct myco_table *table); /* any thread (a hint) */
 size_t myco_table_bytes(const struct myco_table *table); /* keys, values and their headers */
@@ -63,6 +80,10 @@ size_t myco_table_page(const struct myco_table *table, struct myco_slice prefix,
  * now and then for every table, backups' too. */
 void myco_table_sweep(
     struct myco_table *table, uint64_t now_ms, size_t budget, myco_table_cb cb, void *data);
+/* Visits the items of whole buckets, from bucket `at` on (modulo their number), until it has seen
+ * `count` or all; the callback must not write. Where to go on. */
+uint64_t myco_table_sample(
+    const struct myco_table *table, uint64_t at, size_t count, myco_table_cb cb, void *data);
 /* Writer; one pass when anything expires. */
 size_t myco_table_count_live(const struct myco_table *table, uint64_t now_ms);
 

@@ -76,8 +76,9 @@ void myco__domain_settle(struct myco_domain *domain);
  *     | version | packed   | key … | value … |                 short form
  *     | version | packed   | expires_ms 8 | key size 4 | value size 4 | key … | value … |
  *
- *     packed, from the lowest bit: expires_ms 44 (the year 2527), key size 8, value size 12.
- *     A value size of 4095 says that it did not fit, and that the real numbers follow. */
+ *     packed, from the lowest bit: expires_ms 43 (the year 2248), hinted 1, key size 8, value size
+ *     12. A value size of 4095 says that it did not fit, and that the real numbers follow. Hinted:
+ * 4 bytes come first behind it that the writer changes in place; readers pass over them. */
 struct myco__entry {
     uint64_t version;
     uint64_t packed;
@@ -85,20 +86,31 @@ struct myco__entry {
 
 #define MYCO__ENTRY_LONG 0xfffu
 
+#define MYCO__EXPIRES_BITS 43
+#define MYCO__ENTRY_HINTED (UINT64_C(1) << MYCO__EXPIRES_BITS)
+
 struct myco__entry_head {
     uint64_t expires_ms;
     uint32_t key_size, value_size;
 };
 
+static inline uint32_t *myco__entry_hint(const struct myco__entry *entry) /* NULL: none */
+{
+    return entry->packed & MYCO__ENTRY_HINTED ? (uint32_t *)(entry + 1) : NULL;
+}
+static inline const uint8_t *myco__entry_body(const struct myco__entry *entry)
+{
+    return (const uint8_t *)(entry + 1) + (entry->packed & MYCO__ENTRY_HINTED ? 4 : 0);
+}
 static inline struct myco__entry_head myco__entry_head(const struct myco__entry *entry)
 {
     struct myco__entry_head head;
     uint32_t value_size = (uint32_t)(entry->packed >> 52);
     if (value_size == MYCO__ENTRY_LONG) {
-        memcpy(&head, entry + 1, sizeof(head));
+        memcpy(&head, myco__entry_body(entry), sizeof(head));
         return head;
     }
-    head.expires_ms = entry->packed & ((UINT64_C(1) << 44) - 1);
+    head.expires_ms = entry->packed & (MYCO__ENTRY_HINTED - 1);
     head.key_size = (uint32_t)(entry->packed >> 44) & 0xff;
     head.value_size = value_size;
     return head;
@@ -106,7 +118,7 @@ static inline struct myco__entry_head myco__entry_head(const struct myco__entry 
 static inline const uint8_t *myco__entry_key(const struct myco__entry *entry)
 {
     bool is_long = entry->packed >> 52 == MYCO__ENTRY_LONG;
-    return (const uint8_t *)(entry + 1) + (is_long ? sizeof(struct myco__entry_head) : 0);
+    return myco__entry_body(entry) + (is_long ? sizeof(struct myco__entry_head) : 0);
 }
 static inline size_t myco__entry_size(const struct myco__entry *entry)
 {
@@ -119,7 +131,10 @@ static inline bool myco__expired(uint64_t expires_ms, uint64_t now_ms)
     return expires_ms != 0 && expires_ms <= now_ms;
 }
 struct myco__entry *myco__entry_new(struct myco__slabs *slabs, struct myco_slice key,
-    struct myco_slice value, uint64_t version, uint64_t expires_ms);
+    struct myco_slice value, uint64_t version, uint64_t expires_ms, bool hinted);
+/* table_hint.c: the new entry of a key; former may be NULL. */
+void myco__hint_begin(
+    struct myco_table *table, struct myco__entry *entry, const struct myco__entry *former);
 void myco__entry_item(const struct myco__entry *entry, struct myco_table_item *item);
 
 /* ── Index: table_index.c ───────────────────────────────────────────────────────────────────────
@@ -149,7 +164,9 @@ struct myco_table { /* under 300 bytes: there are 64 in a namespace */
     struct myco_domain *domain;
     uint64_t moves; /* rises between the copy and the removal of a slot that changes its place */
     size_t count, size, expiring_count;
-    uint64_t sweep_at; /* bucket */
+    uint64_t sweep_at;     /* bucket */
+    uint32_t clock, noise; /* of hints */
+    bool hinted;
     struct myco__index index;
 };
 

@@ -18,6 +18,24 @@ void myco_table_each(const struct myco_table *table, myco_table_cb cb, void *dat
     }
 }
 
+uint64_t myco_table_sample(
+    const struct myco_table *table, uint64_t at, size_t count, myco_table_cb cb, void *data)
+{
+    uint64_t buckets = table->index.bucket_count;
+    size_t seen = 0;
+    for (uint64_t left = buckets; left > 0 && seen < count; left--, at++) {
+        const struct myco__bucket *bucket = myco__index_bucket(&table->index, at % buckets);
+        for (; bucket != NULL; bucket = bucket->next) {
+            for (unsigned i = 0; i < MYCO__BUCKET_SLOTS && bucket->slots[i] != 0; i++, seen++) {
+                struct myco_table_item item;
+                myco__entry_item(myco__slot_entry(bucket->slots[i]), &item);
+                if (!cb(&item, data)) return at;
+            }
+        }
+    }
+    return at;
+}
+
 struct live_count {
     uint64_t now_ms;
     size_t count;

@@ -25,6 +25,14 @@ local function where(hyphae, name)
   return table.concat(words, ", "), counts
 end
 
+local USE <const> = { "entries", "bytes", "hits", "misses", "evictions", "expirations", "refused" }
+
+local function use(here)
+  local words = {}
+  for i, name in ipairs(USE) do words[i] = ("%s %d"):format(name, here[name]) end
+  return "primaries on this node: " .. table.concat(words, ", ")
+end
+
 local function find(septa, name)
   for _, septum in ipairs(septa) do
     if septum.name == name then return septum end
@@ -50,7 +58,7 @@ local function show(context, args)
   septum.primaries = counts
   return {
     value = septum, rows = rows, columns = { "option", "value", "default", "changes" },
-    head = ("%s, %d hyphae, primaries on %s"):format(septum.kind, septum.hyphae, line),
+    head = ("%s, %d hyphae, primaries on %s\n%s"):format(septum.kind, septum.hyphae, line, use(septum.here)),
   }
 end
 
@@ -67,7 +75,7 @@ local FLAGS <const> = {
   size = { "BYTES", "of all entries together: 64MiB, 2GiB; default: no limit" },
   entries = { "N", "of all together; default: no limit", integer = true },
   ["value-size"] = { "BYTES", "of one value; default: what the nodes allow" },
-  eviction = { "RULE", "what a full cache does: lfu, lru or none (refuse); default: as the policy says" },
+  eviction = { "RULE", "what a full cache does: lfu, lru or none (refuse); default: lfu" },
 }
 
 local function create(context, args, flags)

@@ -56,8 +56,8 @@
     X(RING, 28, KEYRING)                /* the ring of gossip's keys, a compare-and-set */         \
     X(LOCK, 30, LOCKS)                  /* asks for a lock, or comes to a barrier */               \
     X(UNLOCK, 31, LOCKS)                /* gives it back, or waits no more */                      \
-    X(UNLOCK_NODE, 32, LOCKS) /* the leader's word: a node that is gone holds no locks */          \
-    X(REMOVE, 24, REMOVAL)    /* a member is removed for ever */                                   \
+    X(UNLOCK_NODE, 32, LOCKS)       /* the leader's word: a node that is gone holds no locks */    \
+    X(REMOVE, 24, REMOVAL)          /* a member is removed for ever */                             \
     X(ACCEPT_LOSS, 25, ACCEPT_LOSS) /* an operator's word: go on without who has everything */
 
 enum myco_command_kind {

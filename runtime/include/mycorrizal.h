@@ -156,9 +156,7 @@ struct myco_options {
     unsigned no_lua;     /* 1: neither Lua nor pulse; policies are the built-in defaults, in C */
     unsigned events_max; /* events kept for myco_follow(); 0: 4,096 */
     const char *key;     /* file of keys that seal gossip, the first one seals; NULL: not sealed */
-    /* Keys that seal objects in the store, the first one seals: a file, or "env:NAME"; NULL: not
-     * sealed */
-    const char *store_key;
+    const char *store_key; /* file of keys that seal the store's objects, or "env:NAME" */
 };
 #define MYCO_OPTIONS_INIT                                                                          \
     {                                                                                              \

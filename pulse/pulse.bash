@@ -15,11 +15,10 @@ _pulse() {
   policy) words="list show check try apply rollback" ;;
   apply | check | try | load) mapfile -t COMPREPLY < <(compgen -f -- "$current") && return ;;
   show | rollback) words="discovery topology voters election placement balance persistence topics queue slow_subscriber eviction authz" ;;
-  transfer) words="nodosum" ;;
   keys) words="list install use remove" ;;
-  nodosum) words=$(pulse members --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
+  nodosum | mycel | cytoplasm) words=$(pulse members --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
   events) words="--all --follow --json --kind --since" ;;
-  campaign) words=$(pulse leaders --json 2>/dev/null | grep -o '"subsystem":"[^"]*"' | cut -d'"' -f4) ;;
+  campaign | transfer) words=$(pulse leaders --json 2>/dev/null | grep -o '"subsystem":"[^"]*"' | cut -d'"' -f4) ;;
   get | put | del | incr | append | touch | expire | take | watch | count | scan)
     words=$(pulse septa --json 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4) ;;
   *) words="nodes members leaders voters campaign lock transfer events discovery hypha hyphae topology features remove status metrics septa septum keys get put del incr append touch expire take watch count scan load pub sub request policy --connect --help --json --version -e" ;;

@@ -57,12 +57,13 @@ end
 ---@param what string for the message
 ---@param limit string|number
 ---@param ask fun(): any
+---@param every string? default 20ms
 ---@return any
-function M.wait_until(what, limit, ask)
+function M.wait_until(what, limit, ask, every)
   local found = task.deadline(limit, function()
     local answer = ask()
     while not answer do
-      task.sleep(POLL)
+      task.sleep(every or POLL)
       answer = ask()
     end
     return answer

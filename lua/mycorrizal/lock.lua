@@ -43,6 +43,20 @@ local function ask(lock, node, permits, wait_ms, try, on_lost, answer)
   return handle and true, message, code
 end
 
+-- Mutexes of each node by name: {lock, thread} of who got it last here.
+local mutexes <const> = setmetatable({}, { __mode = "k" })
+
+local function held_by_this_task(node, name)
+  local last = mutexes[node] and mutexes[node][name]
+  return last and last.lock.held and last.thread == coroutine.running()
+end
+
+local function remember(node, lock)
+  mutexes[node] = mutexes[node] or setmetatable({}, { __mode = "v" })
+  lock.owner = { lock = lock, thread = coroutine.running() } -- lives as long as the lock
+  mutexes[node][lock.name] = lock.owner
+end
+
 --- Waits until one of `permits` is held; options: wait (0: only when one is free now), on_lost(lock).
 ---@param node myco.node
 ---@param name string
@@ -52,6 +66,9 @@ end
 ---@return string? message
 ---@return string? code
 function M.lock(node, name, permits, options)
+  if permits == 1 and held_by_this_task(node, name) then
+    return nil, ("lock %s: this task holds it already, and would wait for itself"):format(name), "EBUSY"
+  end
   local wait = options and options.wait
   local try = wait ~= nil and text.duration_ms(wait) == 0
   local wait_ms = try and 0 or text.optional_ms(options, "wait")
@@ -61,6 +78,7 @@ function M.lock(node, name, permits, options)
   local state, message, code = task.await(ask, lock, node, permits, wait_ms, try, options and options.on_lost)
   if not state then return nil, message, code end
   if not lock.held then return nil, ("lock %s: %s"):format(name, state.message), state.code end
+  if permits == 1 then remember(node, lock) end
   return lock
 end
 

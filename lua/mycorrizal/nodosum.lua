@@ -44,21 +44,37 @@ local function on_duty(election, handlers, duty)
   start(handlers.on_change, duty)
 end
 
+-- { zone = "a" } as "zone=a", in the order of the names.
+local function label_text(labels)
+  if not labels then return nil end
+  local words = {}
+  for name, label in pairs(labels) do
+    local word = ("%s=%s"):format(name, tostring(label))
+    if word:find("[,%s]") or tostring(name):find("=") then error(("campaign: '%s' is no label"):format(word), 3) end
+    words[#words + 1] = word
+  end
+  table.sort(words)
+  return table.concat(words, ",")
+end
+
 --- Stands as a candidate for `name`. on_gained(duty) runs as a task, which is cancelled when the
 --- duty is lost; on_lost(duty) runs then; on_change(duty) at each change, also of another's
---- leadership. duty.epoch fences what is done with it.
+--- leadership. duty.epoch fences what is done with it. What the policy sees of this candidate: priority
+--- (higher is preferred; default 0) and labels (above those of the node). After it was lost it stands
+--- again `cooldown` later; default: at once.
 ---@param name string
 ---@param handlers table<"on_gained"|"on_lost"|"on_change", fun(duty: myco.duty)>?
+---@param options { priority: integer?, labels: table<string, any>?, cooldown: number|string? }?
 ---@return myco.election?
 ---@return string? message
 ---@return string? code
-function Nodosum:campaign(name, handlers)
-  handlers = handlers or {}
+function Nodosum:campaign(name, handlers, options)
+  handlers, options = handlers or {}, options or {}
   local election = setmetatable(
     { name = name, duty = { name = name, held = false, epoch = 0, leader = "" } }, Election)
-  local held, message, code = core.campaign(self.node.handle, name, function(duty)
-    on_duty(election, handlers, duty)
-  end)
+  local held, message, code = core.campaign(
+    self.node.handle, name, options.priority, label_text(options.labels), text.optional_ms(options, "cooldown"),
+    function(duty) on_duty(election, handlers, duty) end)
   if not held then return nil, message, code end
   election.held = held
   return election
@@ -117,8 +133,8 @@ end
 -- ── Locks ──
 
 --- Waits until this lock is held: local lock <close> = assert(nodosum:lock("import", { wait = "2s" })).
---- wait = 0 asks only whether it is free; on_lost(lock) runs when the node's lease ran out. Who asks
---- twice waits for himself. Show it to what it protects: septum:put(key, value, { fence = lock }).
+--- wait = 0 asks only whether it is free; on_lost(lock) runs when the node's lease ran out. It is
+--- not re-entrant: a task that holds it and asks again is refused (EBUSY). Show it to what it protects: septum:put(key, value, { fence = lock }).
 ---@param name string
 ---@param options { wait: number|string?, on_lost: fun(lock: myco.lock)? }?
 ---@return myco.lock?

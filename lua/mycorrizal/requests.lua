@@ -69,6 +69,15 @@ function M.transfer(context, request)
   return {}
 end
 
+--- Hands an election over to the candidate `to`; answers once that is agreed on.
+function M.hand_over(context, request)
+  if type(request.name) ~= "string" then return nil, "no name", "EINVAL" end
+  local ok, message, code = context.node.nodosum:hand_over(
+    request.name, tostring(request.to), { timeout = request.timeout })
+  if not ok then return nil, message, code end
+  return {}
+end
+
 --- Stands for an election until the request is cancelled or the client goes; {duty} at each change.
 function M.campaign(context, request)
   if type(request.name) ~= "string" then return nil, "no name", "EINVAL" end

@@ -36,15 +36,22 @@ static void resign(struct myco__held *held)
     myco_resign(held->handle, on_resigned, held->call);
 }
 
-/* campaign(node, name, function(duty)): a candidacy, for release(). */
+/* campaign(node, name, priority, labels or nil, cooldown_ms, function(duty)): a candidacy, for
+ * release(). */
 static int nodosum_campaign(lua_State *L)
 {
     struct myco_err err = {0};
     struct myco_election *election;
     struct myco *node = myco__check_node(L, 1);
     const char *name = luaL_checkstring(L, 2);
-    struct myco__held *held = myco__hold(L, node, myco__call_new(L, 3), resign);
-    if (myco_campaign(node, name, on_duty, held->call, &election, &err))
+    lua_Integer priority = luaL_optinteger(L, 3, 0);
+    luaL_argcheck(L, priority >= INT32_MIN && priority <= INT32_MAX, 3, "from -2^31 to 2^31-1");
+    struct myco_campaign_options options = {.size = sizeof options,
+        .priority = (int)priority,
+        .labels = luaL_optstring(L, 4, NULL),
+        .cooldown_ms = myco__optional_ms(L, 5)};
+    struct myco__held *held = myco__hold(L, node, myco__call_new(L, 6), resign);
+    if (myco_campaign_with(node, name, &options, on_duty, held->call, &election, &err))
         return myco__hold_failed(L, held, &err);
     held->handle = election;
     return 1;

@@ -46,15 +46,18 @@ static bool elect_nodosum(struct myco_council *council)
 }
 
 static void pack_candidate(msgpack_packer *pack, const struct myco_council *council,
-    const struct myco_member_record *member)
+    const struct myco_election_record *election, const struct myco_member_record *member)
 {
-    msgpack_pack_map(pack, 5);
-    myco_pack_key_bool(pack, "slow", myco__council_slow(council, member->id));
+    const struct myco_candidate_wish *wish = myco_election_wish(election, member->id);
+    msgpack_pack_map(pack, 6);
     myco_pack_str(pack, "id");
     myco_pack_id(pack, member->id);
     myco_pack_key_str(pack, "name", member->name);
     myco_pack_str(pack, "labels");
-    myco_pack_labels(pack, myco_member_labels(member));
+    myco_pack_labels_over(pack, myco_member_labels(member), wish ? wish->labels : "");
+    myco_pack_str(pack, "priority");
+    msgpack_pack_int32(pack, wish ? wish->priority : 0);
+    myco_pack_key_bool(pack, "slow", myco__council_slow(council, member->id));
     myco_pack_key_u64(pack, "leads", myco__council_leads(council, member->id));
 }
 
@@ -99,7 +102,8 @@ static void pack_world(struct myco_buf *out, const struct myco_council *council,
     msgpack_pack_array(&pack, eligible_candidates(council, election));
     for (uint32_t i = 0; i < election->candidate_count; i++)
         if (eligible(council, election, election->candidates[i]))
-            pack_candidate(&pack, council, myco_state_member(state, election->candidates[i]));
+            pack_candidate(
+                &pack, council, election, myco_state_member(state, election->candidates[i]));
     myco_pack_str(&pack, "holder");
     myco_pack_id(&pack, gone ? 0 : election->holder);
     myco_pack_str(&pack, "leaderships");
@@ -113,17 +117,23 @@ static void pack_world(struct myco_buf *out, const struct myco_council *council,
     }
 }
 
-/* Without a policy that answers: the present holder, else the candidate that leads least. */
+/* Without a policy that answers: the present holder, else of the highest priority the candidate
+ * that leads least. */
 static uint64_t fallback(
     const struct myco_council *council, const struct myco_election_record *election, bool gone)
 {
     if (!gone && election->holder) return election->holder;
     uint64_t best = 0;
     uint32_t least = UINT32_MAX;
+    int32_t highest = INT32_MIN;
     for (uint32_t i = 0; i < election->candidate_count; i++) {
         uint64_t id = election->candidates[i];
-        if (!eligible(council, election, id) || myco__council_leads(council, id) >= least) continue;
+        const struct myco_candidate_wish *wish = myco_election_wish(election, id);
+        int32_t priority = wish ? wish->priority : 0;
+        if (!eligible(council, election, id) || priority < highest) continue;
+        if (priority == highest && myco__council_leads(council, id) >= least) continue;
         least = myco__council_leads(council, id);
+        highest = priority;
         best = id;
     }
     return best;

@@ -51,20 +51,27 @@ struct myco_policy_port {
  * election and voters also say `slow`: their loop is late (host/core_lag.c). It changes often:
  * placement is not asked again for it.
  *
- * placement  {septum = "carts", hyphae = 64, copies = 2, members = {{id = "…" (16 hex digits),
- * name, labels = {…}, weight = 1.0}, …} sorted by id, current = {{"id", …}, …}}                  →
- * {{"id" of the primary, "id" of a backup, …}, … one for each hypha} election   {name = "mycel",
- * candidates = {{id, name, labels, leads = n}, …} sorted by id, holder = "id" or nil, leaderships =
- * {nodosum = "id", …}}                                          → "id" (the present holder: stay)
- * voters     {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …}, voters_max
- * = 5, standbys_max = 27} → {voters = {"id", …}, standbys = {"id", …}} topology {members = {{id,
- * name, labels}, …} sorted by id} → {hubs = {1, 1, 3, …}, standbys = {2, 2, 0, …}}: for each
- * member, by its place in the list, the number of its hub (its own: it is one) and of the hub that
- * stands by (0: none); or {mesh = true}. Each node asks for itself, so nothing but the members goes
- * in. persistence {septum = "carts", kind = "durable", level = "disk", hyphae = 64}           →
- * {every_ms = 5000, snapshot_segments = 16, retain_ms = 600000}; also bytes, writes (so many new
- * ones on a node: it uploads at once) and cron = "0 3 * * 1-5 Europe/Berlin" (base/cron.h).
- * every_ms may be left out when another is there.
+ *   placement    {septum = "carts", hyphae = 64, copies = 2, members = {{id = "…" (16 hex
+ *                digits), name, labels = {…}, weight = 1.0}, …} sorted by id, current = {{"id",
+ *                …}, …}} → {{"id" of the primary, "id" of a backup, …}, … one for each hypha}
+ *   election     {name = "mycel", candidates = {{id, name, labels, leads = n, priority = 0,
+ *                slow}, …} sorted by id, holder = "id" or nil, leaderships = {nodosum = "id",
+ *                …}} → "id" (the present holder: stay)
+ *                labels: those of the node, above them those of the campaign. leads counts all
+ *                that it leads. slow: its loop is late; it is shown only if there is no other.
+ *                leaderships is empty once there are more than 256 elections: thousands of
+ *                them may be asked for in a second, and a world must not grow with them.
+ *   voters       {members = {{id, name, labels}, …} sorted by id, current = {{id, role}, …},
+ *                voters_max = 5, standbys_max = 27} → {voters = {"id", …}, standbys = {"id", …}}
+ *   topology     {members = {{id, name, labels}, …} sorted by id} → {hubs = {1, 1, 3, …},
+ *                standbys = {2, 2, 0, …}}: for each member, by its place in the list, the number
+ *                of its hub (its own: it is one) and of the hub that stands by (0: none); or
+ *                {mesh = true}. Each node asks for itself: nothing but the members goes in.
+ *   persistence  {septum = "carts", kind = "durable", level = "disk", hyphae = 64}
+ *                → {every_ms = 5000, snapshot_segments = 16, retain_ms = 600000}; also
+ *                bytes, writes (so many new ones on a node: it uploads at once) and cron =
+ *                "0 3 * * 1-5 Europe/Berlin" (base/cron.h). every_ms may be left out when
+ *                another is there.
  */
 
 #endif

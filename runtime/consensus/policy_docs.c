@@ -60,21 +60,48 @@ void myco_pack_id(msgpack_packer *pack, uint64_t id)
     myco_pack_str(pack, text);
 }
 
+/* "a=1,b": the next label from *at on; false: there is none. Without a value it is "true". */
+static bool next_label(const char **at, struct myco_slice *name, struct myco_slice *value)
+{
+    *at += strspn(*at, ",");
+    size_t size = strcspn(*at, ",");
+    const char *equals = memchr(*at, '=', size);
+    size_t name_size = equals ? (size_t)(equals - *at) : size;
+    *name = myco_bytes(*at, name_size);
+    *value = equals ? myco_bytes(equals + 1, size - name_size - 1) : myco_str("true");
+    *at += size;
+    return size > 0;
+}
+
+static bool has_label(const char *labels, struct myco_slice wanted)
+{
+    struct myco_slice name, value;
+    while (next_label(&labels, &name, &value))
+        if (name.size == wanted.size && memcmp(name.data, wanted.data, name.size) == 0) return true;
+    return false;
+}
+
+void myco_pack_labels_over(msgpack_packer *pack, const char *labels, const char *over)
+{
+    struct myco_slice name, value;
+    size_t count = 0;
+    for (const char *at = over; next_label(&at, &name, &value);) count++;
+    for (const char *at = labels; next_label(&at, &name, &value);) count += !has_label(over, name);
+    msgpack_pack_map(pack, count);
+    for (const char *at = over; next_label(&at, &name, &value);) {
+        myco_pack_slice(pack, name);
+        myco_pack_slice(pack, value);
+    }
+    for (const char *at = labels; next_label(&at, &name, &value);) {
+        if (has_label(over, name)) continue;
+        myco_pack_slice(pack, name);
+        myco_pack_slice(pack, value);
+    }
+}
+
 void myco_pack_labels(msgpack_packer *pack, const char *labels)
 {
-    size_t count = 0;
-    for (const char *at = labels; *at; at += strcspn(at, ","), at += *at == ',')
-        count += *at != ',';
-    msgpack_pack_map(pack, count);
-    for (const char *at = labels; *at; at += *at == ',') {
-        size_t size = strcspn(at, ",");
-        if (!size) continue;
-        const char *equals = memchr(at, '=', size);
-        size_t name = equals ? (size_t)(equals - at) : size;
-        myco_pack_slice(pack, myco_bytes(at, name));
-        myco_pack_slice(pack, equals ? myco_bytes(equals + 1, size - name - 1) : myco_str("true"));
-        at += size;
-    }
+    myco_pack_labels_over(pack, labels, "");
 }
 
 const msgpack_object *myco_doc_get(const msgpack_object *map, const char *key)

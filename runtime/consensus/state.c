@@ -35,6 +35,7 @@ void myco__state_clear(struct myco_state *state)
     myco_map_free(&state->members);
     for (uint32_t i = 0; i < state->election_count; i++) {
         myco_free(state->elections[i]->candidates);
+        myco_free(state->elections[i]->wishes);
         myco_free(state->elections[i]);
     }
     for (uint32_t i = 0; i < state->septum_count; i++) {

@@ -51,11 +51,12 @@
         NONE) /* nothing: who sent it knows, when it is applied, what was agreed before */         \
     X(RELEASE, 14, NONE)      /* the holder gives up what it leads, and stays a candidate */       \
     X(FEATURES, 16, FEATURES) /* features are active from now on; and what each member has */      \
-    X(SEPTUM_MAKE, 40, SEPTUM_OPTIONS)  /* creates a septum, all options with it */                \
-    X(SEPTUM_ALTER, 41, SEPTUM_OPTIONS) /* other options, a compare-and-set */                     \
-    X(RING, 28, KEYRING)                /* the ring of gossip's keys, a compare-and-set */         \
-    X(LOCK, 30, LOCKS)                  /* asks for a lock, or comes to a barrier */               \
-    X(UNLOCK, 31, LOCKS)                /* gives it back, or waits no more */                      \
+    X(SEPTUM_MAKE, 40, SEPTUM_OPTIONS)     /* creates a septum, all options with it */             \
+    X(SEPTUM_ALTER, 41, SEPTUM_OPTIONS)    /* other options, a compare-and-set */                  \
+    X(RING, 28, KEYRING)                   /* the ring of gossip's keys, a compare-and-set */      \
+    X(CAMPAIGN_WITH, 29, CAMPAIGN_OPTIONS) /* stands, with a priority and labels */                \
+    X(LOCK, 30, LOCKS)                     /* asks for a lock, or comes to a barrier */            \
+    X(UNLOCK, 31, LOCKS)                   /* gives it back, or waits no more */                   \
     X(UNLOCK_NODE, 32, LOCKS)       /* the leader's word: a node that is gone holds no locks */    \
     X(REMOVE, 24, REMOVAL)          /* a member is removed for ever */                             \
     X(ACCEPT_LOSS, 25, ACCEPT_LOSS) /* an operator's word: go on without who has everything */
@@ -83,6 +84,13 @@ struct myco_member_record {
     uint64_t *seen_bits; /* owned; NULL: seen_low, and nothing else */
 };
 
+/* What a candidate asks for, shown to the policy. */
+struct myco_candidate_wish {
+    uint64_t node;
+    int32_t priority;
+    char labels[MYCO_LABELS_MAX + 1]; /* above those of the node */
+};
+
 struct myco_election_record {
     char name[MYCO_STATE_NAME_MAX + 1];
     uint64_t holder, holder_generation; /* 0: nobody */
@@ -90,6 +98,8 @@ struct myco_election_record {
     uint64_t wanted;                    /* who shall hold it next; 0: no wish */
     uint64_t *candidates;               /* sorted */
     uint32_t candidate_count;
+    struct myco_candidate_wish *wishes; /* of candidates that ask for something; sorted */
+    uint32_t wish_count;
 };
 
 struct myco_hypha_record {
@@ -266,6 +276,12 @@ void myco_command_features_member(
     struct myco_buf *out, const struct myco_member_record *member, uint64_t features);
 /* clean: the node's disk holds everything that it had acknowledged in its former generation. */
 void myco_command_join(struct myco_buf *out, const struct myco_member_record *member, bool clean);
+/* CAMPAIGN_WITH: of the sender. */
+void myco_command_campaign(
+    struct myco_buf *out, const char *name, int32_t priority, const char *labels);
+/* NULL: it asks for nothing. Lent until the next command. */
+const struct myco_candidate_wish *myco_election_wish(
+    const struct myco_election_record *election, uint64_t node);
 /* CAMPAIGN, RESIGN: of the sender. */
 void myco_command_name(struct myco_buf *out, const char *name);
 void myco_command_want(struct myco_buf *out, const char *name, uint64_t node);

@@ -155,6 +155,7 @@ static void vacate(struct myco_state *state, uint64_t node, bool withdraw)
             election->candidate_count--;
             break;
         }
+        if (withdraw) myco__candidate_wishes(election, node, NULL);
         if (changed)
             tell_election(state, election);
         else
@@ -228,10 +229,12 @@ static uint32_t candidate_place(const struct myco_election_record *election, uin
     return at;
 }
 
-static int apply_campaign(struct myco__apply *apply, bool stand)
+static int apply_campaign(struct myco__apply *apply, bool stand, bool with)
 {
+    struct myco_candidate_wish wish = {0};
     char name[MYCO_STATE_NAME_MAX + 1];
     myco_read_str(&apply->in, name, sizeof name);
+    if (with) myco__candidate_read(&apply->in, &wish);
     if (apply->in.bad || !myco__state_name_ok(name))
         return myco__refuse(apply, MYCO_EINVAL,
             "the name of an election is 1 to 63 printable characters without spaces");
@@ -255,6 +258,7 @@ static int apply_campaign(struct myco__apply *apply, bool stand)
         election->candidate_count--;
         if (election->holder == node) election->holder = election->holder_generation = 0;
     }
+    myco__candidate_wishes(election, node, stand ? &wish : NULL);
     tell_election(apply->state, election);
     return 0;
 }
@@ -449,8 +453,8 @@ int myco_state_apply(
     case MYCO_COMMAND_INIT: return apply_init(&apply);
     case MYCO_COMMAND_JOIN: return apply_join(&apply);
     case MYCO_COMMAND_LEAVE: return apply_leave(&apply);
-    case MYCO_COMMAND_CAMPAIGN: return apply_campaign(&apply, true);
-    case MYCO_COMMAND_RESIGN: return apply_campaign(&apply, false);
+    case MYCO_COMMAND_CAMPAIGN: return apply_campaign(&apply, true, false);
+    case MYCO_COMMAND_RESIGN: return apply_campaign(&apply, false, false);
     case MYCO_COMMAND_GRANT: return apply_grant(&apply);
     case MYCO_COMMAND_SEPTUM: return myco__apply_septum(&apply);
     case MYCO_COMMAND_SEPTUM_MAKE: return myco__apply_septum_make(&apply);
@@ -460,6 +464,7 @@ int myco_state_apply(
     case MYCO_COMMAND_POLICY: return apply_policy(&apply);
     case MYCO_COMMAND_ROLLBACK: return apply_rollback(&apply);
     case MYCO_COMMAND_WANT: return apply_want(&apply);
+    case MYCO_COMMAND_CAMPAIGN_WITH: return apply_campaign(&apply, true, true);
     case MYCO_COMMAND_LOCK: return myco__apply_lock(&apply);
     case MYCO_COMMAND_UNLOCK: return myco__apply_unlock(&apply);
     case MYCO_COMMAND_UNLOCK_NODE: return myco__apply_unlock_node(&apply);

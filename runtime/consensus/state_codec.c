@@ -30,6 +30,7 @@ static const struct section sections[] = {
     {MYCO_FEATURE_ACCEPT_LOSS, myco__loss_save, myco__loss_load},
     {MYCO_FEATURE_KEYRING, myco__state_ring_save, myco__state_ring_load},
     {MYCO_FEATURE_SEPTUM_OPTIONS, myco__septa_save, myco__septa_load},
+    {MYCO_FEATURE_CAMPAIGN_OPTIONS, myco__candidates_save, myco__candidates_load},
 };
 
 static void save_sections(const struct myco_state *state, struct myco_buf *out)

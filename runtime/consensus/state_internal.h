@@ -31,6 +31,14 @@ bool myco__member_seen(struct myco_member_record *member, uint64_t sequence);
 
 void myco__member_leaves(struct myco_state *state, struct myco_member_record *member);
 
+/* state_candidates.c */
+/* NULL: nothing any more. */
+void myco__candidate_wishes(
+    struct myco_election_record *election, uint64_t node, const struct myco_candidate_wish *wish);
+void myco__candidate_read(struct myco_reader *in, struct myco_candidate_wish *wish);
+void myco__candidates_save(const struct myco_state *state, struct myco_buf *out);
+void myco__candidates_load(struct myco_state *state, struct myco_reader *in);
+
 /* state_removal.c */
 extern const char myco__removed_text[];
 int myco__apply_remove(struct myco__apply *apply);

@@ -170,6 +170,7 @@ struct myco_election {
     struct node_handle handle;
     struct myco_campaign *campaign;
     char name[MYCO_STATE_NAME_MAX + 1];
+    const struct myco_campaign_options *options; /* lent until the call returns */
     myco_duty_cb cb;
     void *data;
 };
@@ -177,22 +178,45 @@ struct myco_election {
 static int do_campaign(struct myco *node, void *arg)
 {
     struct myco_election *election = arg;
-    election->campaign =
-        myco_core_campaign(node->core, election->name, election->cb, election->data);
+    election->campaign = myco_core_campaign_with(
+        node->core, election->name, election->options, election->cb, election->data);
     return 0;
 }
 
 int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb, void *data,
-    struct myco_election **election_out, struct myco_err *err)
+    struct myco_election **election, struct myco_err *err)
+{
+    return myco_campaign_with(node, name, NULL, cb, data, election, err);
+}
+
+static int check_campaign(
+    const char *name, const struct myco_campaign_options *options, struct myco_err *err)
 {
     if (!myco__state_name_ok(name))
         return myco_err(err, MYCO_EINVAL,
             "campaign: '%.80s' is not 1 to 63 printable characters without spaces", name);
+    if (options && options->size != sizeof *options)
+        return myco_err(err, MYCO_EINVAL, "campaign %s: options of %zu bytes, known are %zu", name,
+            options->size, sizeof *options);
+    if (options && options->labels && strlen(options->labels) > MYCO_LABELS_MAX)
+        return myco_err(
+            err, MYCO_EINVAL, "campaign %s: labels of more than %d bytes", name, MYCO_LABELS_MAX);
+    return 0;
+}
+
+int myco_campaign_with(struct myco *node, const char *name,
+    const struct myco_campaign_options *options, myco_duty_cb cb, void *data,
+    struct myco_election **election_out, struct myco_err *err)
+{
+    int rc = check_campaign(name, options, err);
+    if (rc) return rc;
     struct myco_election *election = myco_alloc(sizeof *election);
+    election->options = options;
     election->cb = cb;
     election->data = data;
     myco_text_copy(election->name, sizeof election->name, name);
-    int rc = node_call(node, do_campaign, election);
+    rc = node_call(node, do_campaign, election);
+    election->options = NULL;
     if (rc) {
         myco_free(election);
         return myco_err(err, rc, "campaign %s: %s", name, myco_strerror(rc));

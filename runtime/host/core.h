@@ -151,6 +151,9 @@ void myco_core_request(struct myco_core *core, struct myco_slice subject, struct
 struct myco_campaign;
 struct myco_campaign *myco_core_campaign(
     struct myco_core *core, const char *name, myco_duty_cb cb, void *data);
+/* options: NULL, or checked by myco_campaign_with(). */
+struct myco_campaign *myco_core_campaign_with(struct myco_core *core, const char *name,
+    const struct myco_campaign_options *options, myco_duty_cb cb, void *data);
 void myco_core_resign(struct myco_campaign *campaign); /* no callback after it */
 void myco_core_submit(struct myco_core *core, uint8_t kind, struct myco_buf *body,
     unsigned timeout_ms, myco_result_cb cb, void *data); /* value → version */

@@ -12,7 +12,13 @@ struct myco_campaign {
     struct myco_campaign *same; /* the next whose name has this hash */
     struct myco_core *core;
     char name[MYCO_STATE_NAME_MAX + 1];
-    bool unsent; /* too many commands were under way */
+    int32_t priority;
+    char labels[MYCO_LABELS_MAX + 1];
+    unsigned cooldown_ms;
+    bool unsent;   /* too many commands were under way */
+    bool rests;    /* it was lost: it does not stand until `cooldown` */
+    bool stripped; /* stands without what it asks for: a member is of an older version */
+    struct myco_timer cooldown;
     myco_duty_cb cb;
     void *data;
     bool told, held; /* what was said last */
@@ -67,6 +73,9 @@ static const char *name_of(struct myco_core *core, uint64_t id)
     return member ? member->name : "";
 }
 
+static void give_up(struct myco_core *core, uint8_t kind, const char *name, uint64_t epoch);
+static void rest(struct myco_campaign *campaign);
+
 static void tell(struct myco_campaign *campaign)
 {
     struct myco_core *core = campaign->core;
@@ -77,6 +86,7 @@ static void tell(struct myco_campaign *campaign)
         leader == campaign->leader_id)
         return;
     bool silent = !campaign->told && !held && !leader;
+    if (campaign->held && !held) rest(campaign);
     campaign->told = true;
     campaign->held = held;
     campaign->epoch = epoch;
@@ -117,16 +127,29 @@ static void index_remove(struct myco_campaign *campaign)
     at->same = campaign->same;
 }
 
+/* The one that speaks for all of this node that stand for it: of the highest priority, the newest.
+ * NULL: none stands. */
+static struct myco_campaign *speaker(const struct myco_core *core, const char *name)
+{
+    struct myco_campaign *best = NULL;
+    for (struct myco_campaign *at = first_of(core, name); at; at = at->same) {
+        if (at->rests || strcmp(at->name, name) != 0) continue;
+        if (!best || at->priority > best->priority) best = at;
+    }
+    return best;
+}
+
 static bool campaigned(const struct myco_core *core, const char *name)
 {
-    for (struct myco_campaign *at = first_of(core, name); at; at = at->same)
-        if (strcmp(at->name, name) == 0) return true;
-    return false;
+    return speaker(core, name) != NULL;
+}
+
+static bool asks(const struct myco_campaign *campaign)
+{
+    return campaign->priority || *campaign->labels;
 }
 
 /* ── giving up ── */
-
-static void give_up(struct myco_core *core, uint8_t kind, const char *name, uint64_t epoch);
 
 static void stood(const struct myco_command_result *result, void *data)
 {
@@ -139,22 +162,42 @@ static void stood(const struct myco_command_result *result, void *data)
     myco_free(stands);
 }
 
+/* As CAMPAIGN_WITH, if it asks for something and all members know that. */
+static uint8_t write_stand(
+    struct myco_core *core, struct myco_buf *body, struct myco_campaign *campaign)
+{
+    bool known = myco_state_feature(core->state, MYCO_FEATURE_CAMPAIGN_OPTIONS);
+    campaign->stripped = asks(campaign) && !known;
+    if (!asks(campaign) || !known) {
+        myco_command_name(body, campaign->name);
+        return MYCO_COMMAND_CAMPAIGN;
+    }
+    myco_command_campaign(body, campaign->name, campaign->priority, campaign->labels);
+    return MYCO_COMMAND_CAMPAIGN_WITH;
+}
+
 static void stand(struct myco_core *core, const char *name)
 {
+    struct myco_campaign *campaign = speaker(core, name);
+    if (!campaign) return;
     struct given_up *stands = myco_alloc(sizeof *stands);
     struct myco_buf body = {0};
     stands->core = core;
     myco_text_copy(stands->name, sizeof stands->name, name);
-    myco_command_name(&body, name);
-    if (myco_commands_submit(
-            core->commands, MYCO_COMMAND_CAMPAIGN, &body, UINT32_MAX, stood, stands) == 0)
-        return;
+    uint8_t kind = write_stand(core, &body, campaign);
+    if (myco_commands_submit(core->commands, kind, &body, UINT32_MAX, stood, stands) == 0) return;
     myco_free(stands);
-    struct myco_campaign *campaign = first_of(core, name);
-    while (campaign && strcmp(campaign->name, name) != 0) campaign = campaign->same;
-    if (!campaign || campaign->unsent) return;
+    if (campaign->unsent) return;
     campaign->unsent = true;
     core->unsent_campaigns++;
+}
+
+void core_duties_features(struct myco_core *core)
+{
+    MYCO_LIST_EACH (item, &core->campaigns) {
+        struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
+        if (campaign->stripped && !resigns(core, campaign->name)) stand(core, campaign->name);
+    }
 }
 
 static void stand_unsent(struct myco_core *core)
@@ -204,6 +247,27 @@ static void give_up(struct myco_core *core, uint8_t kind, const char *name, uint
     myco_text_copy(given_up->name, sizeof given_up->name, name);
     myco_list_append(&core->given_up, &given_up->link);
     send_given_up(given_up);
+}
+
+/* ── resting ── who lost it, and asked for that, stands again some time later */
+
+static void rested(void *data)
+{
+    struct myco_campaign *campaign = data;
+    bool first = !campaigned(campaign->core, campaign->name);
+    campaign->rests = false;
+    if ((first || asks(campaign)) && !resigns(campaign->core, campaign->name))
+        stand(campaign->core, campaign->name);
+}
+
+static void rest(struct myco_campaign *campaign)
+{
+    struct myco_core *core = campaign->core;
+    if (!campaign->cooldown_ms || core->leaving || campaign->rests) return;
+    campaign->rests = true;
+    myco_timer_start(&campaign->cooldown, campaign->cooldown_ms, 0);
+    if (!campaigned(core, campaign->name) && !resigns(core, campaign->name))
+        give_up(core, MYCO_COMMAND_RESIGN, campaign->name, 0);
 }
 
 /* Too many commands were under way then. */
@@ -267,15 +331,29 @@ static void tell_later(void *data)
 struct myco_campaign *myco_core_campaign(
     struct myco_core *core, const char *name, myco_duty_cb cb, void *data)
 {
+    return myco_core_campaign_with(core, name, NULL, cb, data);
+}
+
+struct myco_campaign *myco_core_campaign_with(struct myco_core *core, const char *name,
+    const struct myco_campaign_options *options, myco_duty_cb cb, void *data)
+{
     struct myco_campaign *campaign = myco_alloc(sizeof *campaign);
     bool first = !campaigned(core, name);
     campaign->core = core;
     campaign->cb = cb;
     campaign->data = data;
     myco_text_copy(campaign->name, sizeof campaign->name, name);
+    if (options) {
+        campaign->priority = options->priority;
+        campaign->cooldown_ms = options->cooldown_ms;
+        if (options->labels)
+            myco_text_copy(campaign->labels, sizeof campaign->labels, options->labels);
+    }
+    myco_timer_init(&campaign->cooldown, core->env, rested, campaign);
     myco_list_append(&core->campaigns, &campaign->link);
     index_add(campaign);
-    if (first && !resigns(core, name)) stand(core, name); /* else once that is over */
+    if ((first || asks(campaign)) && !resigns(core, name))
+        stand(core, name); /* else once that is over */
     myco_defer(core->env, &campaign->later, tell_later, campaign);
     return campaign;
 }
@@ -283,18 +361,26 @@ struct myco_campaign *myco_core_campaign(
 void myco_core_resign(struct myco_campaign *campaign)
 {
     struct myco_core *core = campaign->core;
+    bool stood = !campaign->rests;
     myco_list_remove(&campaign->link);
     index_remove(campaign);
     core->unsent_campaigns -= campaign->unsent;
     myco_defer_cancel(&campaign->later);
-    if (!campaigned(core, campaign->name) && !resigns(core, campaign->name))
-        give_up(core, MYCO_COMMAND_RESIGN, campaign->name, 0);
+    myco_timer_stop(&campaign->cooldown);
+    if (stood && !resigns(core, campaign->name)) {
+        if (!campaigned(core, campaign->name))
+            give_up(core, MYCO_COMMAND_RESIGN, campaign->name, 0);
+        else if (asks(campaign))
+            stand(core, campaign->name); /* with what the others ask for */
+    }
     myco_free(campaign);
 }
 
 /* Closing, also in the middle of a leave: the handles go with the core. */
 void core_duties_close(struct myco_core *core)
 {
+    MYCO_LIST_EACH (link, &core->campaigns) /* none goes on later */
+        MYCO_CONTAINER(link, struct myco_campaign, link)->cooldown_ms = 0;
     core_duties_lease(core);
     struct myco_list *item;
     while ((item = myco_list_pop(&core->given_up)))
@@ -302,6 +388,7 @@ void core_duties_close(struct myco_core *core)
     while ((item = myco_list_pop(&core->campaigns))) {
         struct myco_campaign *campaign = MYCO_CONTAINER(item, struct myco_campaign, link);
         myco_defer_cancel(&campaign->later);
+        myco_timer_stop(&campaign->cooldown);
         myco_free(campaign);
     }
     myco_map_free(&core->campaigns_by_name);

@@ -391,6 +391,7 @@ void core_limits_sum(
 void core_duties_election(struct myco_core *core, const struct myco_election_record *election);
 void core_duties_lease(struct myco_core *core); /* gained or lost */
 void core_duties_tick(struct myco_core *core);
+void core_duties_features(struct myco_core *core); /* some are active now */
 void core_duties_close(struct myco_core *core);
 uint32_t core_duties_held(struct myco_core *core);
 bool core_duty_held(struct myco_core *core, const char *name,

@@ -189,6 +189,7 @@ static void on_features(uint64_t active, void *data)
     struct myco_core *core = data;
     witness_features(core, active);
     core_topology_changed(core);
+    core_duties_features(core);
     core_refresh_soon(core);
 }
 

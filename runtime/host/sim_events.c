@@ -191,8 +191,11 @@ static void on_duty(const struct myco_duty *duty, void *data)
 
 static void stand(struct candidate *candidate)
 {
-    candidate->campaign =
-        myco_core_campaign(candidate->node->core, names[candidate->name], on_duty, candidate);
+    struct myco_campaign_options options = {.priority = (int)(candidate->node->host % 3) - 1,
+        .labels = candidate->name ? "" : "warm",
+        .cooldown_ms = candidate->node->host == 1 ? 500 : 0};
+    candidate->campaign = myco_core_campaign_with(
+        candidate->node->core, names[candidate->name], &options, on_duty, candidate);
 }
 
 static void resign(void *data)

@@ -415,6 +415,20 @@ typedef void (*myco_duty_cb)(const struct myco_duty *duty, void *data);
  * gained and when it is lost; lost is said no later than the lease ends. */
 MYCO_API int myco_campaign(struct myco *node, const char *name, myco_duty_cb cb, void *data,
     struct myco_election **election, struct myco_err *err);
+
+struct myco_campaign_options {
+    size_t size;          /* sizeof(struct myco_campaign_options) */
+    int priority;         /* higher is preferred, as the policy sees fit; default 0 */
+    const char *labels;   /* "zone=a,warm": for the policy, above those of the node; 255 bytes */
+    unsigned cooldown_ms; /* after it was lost: it stands again so much later; 0: it goes on */
+};
+/* The same with options (NULL: none; copied). The policy of kind `election` sees priority and
+ * labels: the default, `spread`, fills what is free by priority and moves nothing; `preferred`
+ * moves it to the highest priority. While a member is of a version before options, the candidate
+ * stands without them; then with. EINVAL: labels or size. */
+MYCO_API int myco_campaign_with(struct myco *node, const char *name,
+    const struct myco_campaign_options *options, myco_duty_cb cb, void *data,
+    struct myco_election **election, struct myco_err *err);
 /* Gives it up and withdraws. Takes the handle; no callback runs after `done` did. */
 MYCO_API void myco_resign(struct myco_election *election, void (*done)(void *data), void *data);
 

@@ -3,6 +3,7 @@ myco_test(state LAYERS consensus)
 myco_test(features LAYERS consensus)
 myco_test(state_locks LAYERS consensus)
 myco_test(state_septa LAYERS consensus)
+myco_test(state_candidates LAYERS consensus)
 # Leases over a log that is a fake: lease.c alone.
 if(TARGET myco_consensus)
   myco_test(lease LAYERS env SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/consensus/lease.c)

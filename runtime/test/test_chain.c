@@ -210,6 +210,30 @@ static void test_silent_writers(void)
     empty_store();
 }
 
+/* A leader that wrote, slept through two others, and goes on. */
+static void test_older_epoch(void)
+{
+    struct result result = {0};
+    struct myco_object *store = open_store();
+    struct myco_chain *chains[3];
+    for (int i = 0; i < 3; i++) chains[i] = myco_chain_new(store);
+    for (int i = 0; i < 3; i++) {
+        is_int(take_over(chains[i], (uint64_t)i + 4, &result), 0, "%d takes over", i + 4);
+        is_int(write_text(chains[i], i == 2 ? "newest" : "older"), 0, "and writes");
+    }
+    for (int i = 0; i < 2; i++) {
+        is_int(write_text(chains[i], "stale"), MYCO_EFENCED, "epoch %d writes no more", i + 4);
+        is_int(write_text(chains[i], "stale"), MYCO_EFENCED, "however often it tries");
+    }
+    is_int(take_over(chains[1], 5, &result), MYCO_EFENCED, "nor does it take over again");
+    ok(latest(chains[0], &result) == 0 && says(&result, "newest"), "what is read is the newest's");
+    is_int(write_text(chains[2], "next"), 0, "which goes on undisturbed");
+    reset(&result);
+    for (int i = 0; i < 3; i++) myco_chain_free(chains[i]);
+    store->ops->close(store);
+    empty_store();
+}
+
 static void test_race(void)
 {
     struct result results[5] = {{0}}, writes[5] = {{0}};
@@ -564,6 +588,7 @@ int main(void)
     test_misuse();
     test_claim();
     test_cheap();
+    test_older_epoch();
     object_world_close(&world);
     for (uint64_t seed = 1; seed <= 10; seed++) {
         object_world_sim(&world, seed, 1);
@@ -573,6 +598,7 @@ int main(void)
     object_world_uv(&world);
     test_happy();
     test_silent_writers();
+    test_older_epoch();
     test_race();
     test_claim();
     object_world_close(&world);

@@ -30,7 +30,7 @@
     X(KEYRING, 5, 1, "keyring", "keys of gossip, and their change")                                \
     X(PUSH_PULL, 6, 1, "push_pull", "gossip by connections: whole lists, probes when UDP is lost") \
     X(EVENTS, 7, 0, "events", "cluster events")                                                    \
-    X(CAMPAIGN_OPTIONS, 8, 0, "campaign_options", "campaigns with options")                        \
+    X(CAMPAIGN_OPTIONS, 8, 1, "campaign_options", "campaigns with options")                        \
     X(BARRIER_READ, 9, 0, "barrier_read", "linearizable reads of the replicated state")            \
     X(REMOVAL, 10, 1, "removal", "members are removed for ever")                                   \
     X(ACCEPT_LOSS, 11, 1, "accept_loss", "an operator's word that data is lost")                   \

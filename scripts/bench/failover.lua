@@ -13,6 +13,7 @@ local task <const> = require "mycorrizal.task"
 local FOLDER <const>, BIN <const>, KILLS <const>, ETCD <const> = arg[1], arg[2], tonumber(arg[3]), arg[4]
 local WRITERS <const> = 8
 local ATTEMPT <const> = "200ms"
+local ELECTION <const> = "bench"
 local SEPTA <const> = 24 -- of one hypha each: one of them is led by whoever leads the group
 
 local function others(nodes, victim)
@@ -37,12 +38,12 @@ local function write_on(round, put, number)
   end
 end
 
-local function await(round, what, ask)
-  cluster.wait_until(what, "20s", ask)
+local function await(round, what, ask, every)
+  cluster.wait_until(what, "20s", ask, every)
   return loop.now_ms() - round.killed_ms
 end
 
---- system: {put, close, is_dead?, is_led} for the survivors; victim: what is killed.
+--- system: {put, close, is_dead?, is_led, put_fenced?} for the survivors; victim: what is killed.
 local function run_round(system, victim)
   local round, writers = { acknowledged = 0 }, {}
   for i = 1, WRITERS do
@@ -51,15 +52,19 @@ local function run_round(system, victim)
   cluster.wait_until("writes", "10s", function() return round.acknowledged >= 50 end)
   round.killed_ms = loop.now_ms()
   victim.process:kill("sigkill")
+  local fenced = system.put_fenced and task.spawn(function()
+    round.fenced = await(round, "a fenced write", system.put_fenced, "1ms")
+  end)
   local dead = system.is_dead and task.spawn(function() round.dead = await(round, "its death", system.is_dead) end)
   round.led = await(round, "another leader", system.is_led)
   await(round, "a write", function() return round.written end)
   if dead then dead:join() end
+  if fenced then fenced:join() end
   round.stop = true
   for _, writer in ipairs(writers) do writer:join() end
   system.close()
   victim.process:wait_end()
-  return { dead = round.dead, led = round.led, written = round.written }
+  return { dead = round.dead, led = round.led, written = round.written, fenced = round.fenced }
 end
 
 -- ── Ours ──
@@ -98,6 +103,30 @@ local function close(connections)
   for _, connection in ipairs(connections) do connection:close() end
 end
 
+-- A candidate of the election, through that node: {held, epoch} as it was told last.
+local function stand(node)
+  local candidate = { name = node.name, connection = assert(client.connect(node.admin)) }
+  task.spawn(function()
+    candidate.connection:request({ op = "campaign", name = ELECTION }, function(part)
+      if part.duty then candidate.held, candidate.epoch = part.duty.held, part.duty.epoch end
+    end)
+  end)
+  return candidate
+end
+
+-- All stand, and the victim leads.
+local function stand_all(three, victim, operator)
+  local candidates = {}
+  for i, node in ipairs(three.nodes) do candidates[i] = stand(node) end
+  cluster.wait_until("the victim to lead", "20s", function()
+    for _, candidate in ipairs(candidates) do
+      if candidate.held and candidate.name == victim.name then return true end
+    end
+    operator:request({ op = "hand_over", name = ELECTION, to = victim.name })
+  end)
+  return candidates
+end
+
 local function ours()
   local three = cluster.new(FOLDER, BIN, { "n1", "n2", "n3" })
   three:start_all()
@@ -121,7 +150,17 @@ local function ours()
   local function round()
     local victim, septum = pick()
     local survivors = others(three.nodes, victim)
-    local writers, watchers = connect(survivors, WRITERS), connect(survivors, 4)
+    local writers, watchers = connect(survivors, WRITERS), connect(survivors, 5)
+    local candidates = stand_all(three, victim, watchers[4])
+    -- A write under the epoch of whoever leads now.
+    local function put_fenced()
+      for _, candidate in ipairs(candidates) do
+        if candidate.held and candidate.name ~= victim.name then
+          local shown = ("%s:%d"):format(ELECTION, candidate.epoch)
+          return command(watchers[5], "put", { septum = septum, key = "fenced", value = "v" }, { fence = shown })
+        end
+      end
+    end
     local function is_dead()
       for i = 1, 2 do
         for _, member in ipairs(command(watchers[i], "nodes") or {}) do
@@ -140,7 +179,9 @@ local function ours()
       close = function()
         close(writers)
         close(watchers)
+        for _, candidate in ipairs(candidates) do candidate.connection:close() end
       end,
+      put_fenced = put_fenced,
     }, victim)
     three:start(victim)
     cluster.wait_ready(victim)
@@ -185,7 +226,8 @@ end
 
 -- ── Figures ──
 
-local MEASURES <const> = { { "dead", "dead, for all" }, { "led", "another leads" }, { "written", "next write" } }
+local MEASURES <const> = { { "dead", "dead, for all" }, { "led", "another leads" }, { "written", "next write" },
+  { "fenced", "fenced write" } }
 
 local function share(sorted, part)
   return sorted[math.max(1, math.ceil(#sorted * part))]

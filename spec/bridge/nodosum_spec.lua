@@ -91,6 +91,32 @@ describe("nodosum", function()
     helper.wait_until("nothing left", 5, function() return #node.nodosum:locks() == 0 end)
   end)
 
+  -- Would catch: a task that waits for itself until its deadline; another task that is refused though it may wait.
+  it("refuses a lock to the task that holds it, and to no other", function()
+    local lock = assert(node.nodosum:lock("twice"))
+    local none, message, code = node.nodosum:lock("twice")
+    assert.is_nil(none)
+    assert.equal("EBUSY", code)
+    assert.equal("lock twice: this task holds it already, and would wait for itself", message)
+    local second
+    local other = task.spawn(function() second = node.nodosum:lock("twice") end)
+    task.sleep("20ms")
+    lock:unlock()
+    other:join()
+    assert.is_true(second.held)
+    second:unlock()
+    assert(node.nodosum:lock("twice")):unlock()
+  end)
+
+  it("checks what a campaign asks for", function()
+    assert.has_error(function() node.nodosum:campaign("shown", {}, { labels = { ["a,b"] = 1 } }) end,
+      "campaign: 'a,b=1' is no label")
+    local none, message, code = node.nodosum:campaign("shown", {}, { labels = { long = ("x"):rep(255) } })
+    assert.is_nil(none)
+    assert.equal("EINVAL", code)
+    assert.matches("labels of more than 255 bytes", message)
+  end)
+
   it("refuses at a septum whoever held a lock before", function()
     local septum = assert(node.mycel:septum("guarded", { kind = "durable", hyphae = 1 }))
     local lock = assert(node.nodosum:lock("import"))

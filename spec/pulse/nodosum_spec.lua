@@ -158,6 +158,50 @@ describe("pulse on three nodes", function()
     assert.equal(2, helper.pulse(nodes.a, { "transfer", "nothing", "a" }).status)
   end)
 
+  -- Would catch: a hand-over that is told before the other holds it, with the old epoch, or to who does not stand.
+  it("hands an election over to another candidate", function()
+    local candidates = {}
+    for _, name in ipairs(NAMES) do candidates[name] = start_pulse(nodes[name], "campaign", "rota") end
+    local before
+    helper.wait_until("three candidates", 10, function()
+      for _, row in ipairs(rows(nodes.a, "leaders")) do
+        if row.subsystem == "rota" and row.leader and row.candidates == 3 then before = row end
+      end
+      return before
+    end)
+    for _, name in ipairs(NAMES) do
+      if name ~= before.leader then
+        local moved = rows(nodes.b, "transfer", "rota", name)
+        assert.same({ name, "rota" }, { moved.leader, moved.name })
+        assert.is_true(moved.epoch > before.epoch and moved.took_ms < 5000)
+        await_out(candidates[name], "gained rota, epoch " .. moved.epoch)
+        assert.equal(moved.epoch, rows(nodes.a, "transfer", "rota", name).epoch) -- nothing to do
+        before = moved
+      end
+    end
+    local ran = helper.pulse(nodes.a, { "transfer", "rota", "nobody" })
+    assert.equal(2, ran.status)
+    assert.matches("nobody is no candidate of 'rota'", ran.err)
+    for _, name in ipairs(NAMES) do candidates[name]:kill("sigterm") end
+  end)
+
+  -- Would catch: a priority that does not reach the policy, or is forgotten.
+  it("gives an election to the priority that is preferred", function()
+    local path = "lua/mycorrizal/policy/election/%s.lua"
+    assert.equal(0, helper.pulse(nodes.a, { "policy", "apply", path:format("preferred") }).status)
+    local first = start_pulse(nodes.a, "campaign", "crown")
+    await_out(first, "gained crown")
+    local second = start_pulse(nodes.b, "campaign", "crown", "--priority", "5")
+    await_out(second, "gained crown")
+    await_out(first, "lost crown")
+    local third = start_pulse(nodes.c, "campaign", "crown", "--priority", "-1")
+    await_out(third, "waiting: b leads crown")
+    second:kill("sigterm")
+    await_out(first, "gained crown.*gained crown")
+    for _, one in ipairs { first, third } do one:kill("sigterm") end
+    assert.equal(0, helper.pulse(nodes.a, { "policy", "apply", path:format("spread") }).status)
+  end)
+
   it("runs a command under the election, and has its exit status", function()
     local ran = helper.pulse(nodes.a, {
       "campaign", "job", "--exec", "echo $MYCO_NODE leads $MYCO_ELECTION in $MYCO_EPOCH; exit 7",

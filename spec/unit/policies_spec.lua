@@ -2,7 +2,7 @@ local policies = require "mycorrizal.policies"
 local declare = require "mycorrizal.declare"
 
 local FILES = {
-  placement = { "rendezvous", "zone-aware" }, election = { "spread" }, voters = { "odd" },
+  placement = { "rendezvous", "zone-aware" }, election = { "spread", "sticky", "preferred" }, voters = { "odd" },
   persistence = { "steady", "every-second", "scheduled" },
 }
 
@@ -49,6 +49,45 @@ describe("placement by rendezvous", function()
       if holders[1] == "b" then count = count + 1 end
     end
     assert.is_true(count > 540 and count < 660, count)
+  end)
+end)
+
+-- Would catch: a policy that moves what it shall leave, or leaves what it shall move.
+describe("elections", function()
+  local function candidate(id, more)
+    local made = { id = id, name = "n" .. id, labels = {}, leads = 0, priority = 0, slow = false }
+    for key, item in pairs(more or {}) do made[key] = item end
+    return made
+  end
+
+  local function elect(name, holder, ...)
+    return ask("election", name, { name = "job", holder = holder, leaderships = {}, candidates = { ... } })
+  end
+
+  it("leave the holder where it is, by spread and sticky", function()
+    for _, name in ipairs { "spread", "sticky" } do
+      assert.equal("b", elect(name, "b", candidate("a", { priority = 5 }), candidate("b", { leads = 9 })))
+      assert.equal("a", elect(name, nil, candidate("a", { priority = 5, leads = 9 }), candidate("b")))
+    end
+  end)
+
+  it("bring a name back to the same node by sticky, whatever is led there", function()
+    local before = elect("sticky", nil, candidate("a"), candidate("b"), candidate("c"))
+    for leads = 1, 5 do
+      local list = { candidate("a"), candidate("b"), candidate("c") }
+      for _, one in ipairs(list) do
+        if one.id == before then one.leads = leads end
+      end
+      assert.equal(before, elect("sticky", nil, table.unpack(list)))
+    end
+  end)
+
+  it("move by preferred to the highest priority, then to the label, and not among equals", function()
+    assert.equal("a", elect("preferred", "b", candidate("a", { priority = 1 }), candidate("b", { leads = 1 })))
+    assert.equal("a", elect("preferred", "b", candidate("a", { labels = { preferred = "true" } }), candidate("b")))
+    assert.equal("b", elect("preferred", "b", candidate("a"), candidate("b", { leads = 9 })))
+    assert.equal("b", elect("preferred", "a", candidate("a", { priority = -1 }), candidate("b")))
+    assert.equal("b", elect("preferred", "a", candidate("a", { priority = 9, slow = true }), candidate("b")))
   end)
 end)
 

@@ -37,7 +37,7 @@ local function connect_leader(context)
   return nil, ("%s leads the consensus group, and can't be reached: --connect to it"):format(group.leader), "ENOTCONN"
 end
 
-local function begin(context, to)
+local function hand_over_group(context, to)
   local leader, message, code = connect_leader(context)
   if not leader then return nil, message, code end
   local ok
@@ -46,25 +46,32 @@ local function begin(context, to)
   return ok, message, code
 end
 
+-- A lower bound of the epoch that `to` will have.
+local function begin(context, name, to, limit)
+  if name == NODOSUM then return 0, hand_over_group(context, to) end
+  local found, message, code = election(context.client, name)
+  if not found then return nil, message, code end
+  if found.leader == to then return 0, true end
+  return found.epoch, context.client:request({ op = "hand_over", name = name, to = to, timeout = limit })
+end
+
 -- As the node that was asked sees it.
-local function await_holder(context, name, to)
+local function await_holder(context, name, to, before)
   while true do
     local found, message, code = election(context.client, name)
     if not found then return nil, message, code end
-    if found.leader == to then return found end
+    if found.leader == to and found.epoch > before then return found end
     task.sleep(ASK_EVERY)
   end
 end
 
 local function transfer(context, args, flags)
-  if args.name ~= NODOSUM then
-    return nil, ("'%s' is no name that can be handed over: there is %s"):format(args.name, NODOSUM), "ENOTFOUND"
-  end
   local limit, began_ms = flags.timeout or TIMEOUT, context.now_ms()
-  local ok, message, code = begin(context, args.node)
+  local before, ok, message, code = begin(context, args.name, args.node, limit)
+  if not before then return nil, ok, message end
   if not ok then return nil, message, code end
   local found
-  found, message, code = task.deadline(limit, await_holder, context, args.name, args.node)
+  found, message, code = task.deadline(limit, await_holder, context, args.name, args.node, before)
   if not found then
     if code ~= "ETIMEDOUT" then return nil, message, code end
     return nil, ("%s does not lead %s within %g s"):format(
@@ -81,7 +88,9 @@ end
 return {
   {
     name = "transfer", summary = "Hands a lead to a node, and says how long that took and the new epoch.",
-    doc = "NAME is nodosum: the lead of the consensus group, which goes to a voter.",
+    doc = [[
+NAME is that of an election, which goes to another of its candidates; or nodosum, the lead of the consensus
+group, which goes to a voter. The policy may move an election again when something changes.]],
     args = { { "name" }, { "node" } },
     flags = { json = { false, "as JSON" }, timeout = { "TIME", "how long to wait; default 10s", duration = true } },
     client = transfer,

@@ -134,7 +134,8 @@ end
 
 --- Waits until this lock is held: local lock <close> = assert(nodosum:lock("import", { wait = "2s" })).
 --- wait = 0 asks only whether it is free; on_lost(lock) runs when the node's lease ran out. It is
---- not re-entrant: a task that holds it and asks again is refused (EBUSY). Show it to what it protects: septum:put(key, value, { fence = lock }).
+--- not re-entrant: a task that holds it and asks again is refused (EBUSY). Show it to what it protects:
+--- septum:put(key, value, { fence = lock }).
 ---@param name string
 ---@param options { wait: number|string?, on_lost: fun(lock: myco.lock)? }?
 ---@return myco.lock?

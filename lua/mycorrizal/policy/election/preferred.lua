@@ -8,7 +8,7 @@ end
 
 return {
   kind = "election",
-  doc = "The highest priority leads, then who has the label; the holder stays among equals, then the fewest leaderships.",
+  doc = "The highest priority leads, then who has the label; the holder stays among equals, then who leads least.",
   options = { label = { type = "string", default = "preferred", doc = "the label of those that shall lead" } },
 
   elect = function(world, options)

@@ -1,5 +1,5 @@
--- Who leads: whoever does already; what is free goes where its name belongs, whatever else is led there. So a name comes
--- back to the node that has its files and caches, and its priority only decides among those that are there.
+-- Who leads: whoever does already; what is free goes where its name belongs, whatever else is led there. So a name
+-- comes back to the node that has its files and caches, and its priority only decides among those that are there.
 
 local function first(a, b, name)
   if (a.slow or false) ~= (b.slow or false) then return not a.slow end

@@ -1,7 +1,7 @@
 -- Who votes in the consensus: an odd number, at most five. Voters that are there stay; new ones come from the zone with
--- the fewest voters, stand-bys first, then those with the least load; slow ones only when no other is left. A living voter is demoted only when there are
--- more than allowed: an even number is kept while a replacement is missing, for each demotion makes the log live on
--- fewer disks. A dead voter is replaced after `dead_voter_ms`, once a stand-by has the log.
+-- the fewest voters, stand-bys first, then those with the least load; slow ones only when no other is left. A living
+-- voter is demoted only when there are more than allowed: an even number is kept while a replacement is missing, for
+-- each demotion makes the log live on fewer disks. A dead voter is replaced after `dead_voter_ms`, once a stand-by has the log.
 
 local LOAD_MAX <const> = 1 << 20
 local SLOW <const> = 1 << 20 -- more than there can be voters in a zone
@@ -16,7 +16,7 @@ local function zone(member, label)
   return member.labels[label] or ""
 end
 
---- The best of those not taken: not slow, fewest voters in its zone, then stand-bys, then the least load, then the lowest
+--- The best of those not taken: not slow, fewest voters in its zone, stand-bys, the least load, the lowest
 --- id. A stand-by does not lose its place for being slow: it would be back soon, and copy the log again.
 local function pick(members, taken, zones, role, label, place_of)
   local best, best_rank
@@ -100,8 +100,10 @@ return {
     {
       given = {
         voters_max = 3, standbys_max = 1, current = { { id = "a", role = "voter" }, { id = "d", role = "standby" } },
-        members = { member("a", "x", 0, true), member("b", "x", 9), member("c", "y", 0, true), member("d", "z", 0, true),
-          member("e", "y", 5) },
+        members = {
+          member("a", "x", 0, true), member("b", "x", 9), member("c", "y", 0, true), member("d", "z", 0, true),
+          member("e", "y", 5),
+        },
       },
       expect = { voters = { "a", "e", "b" }, standbys = { "d" }, dead_voter_ms = 5000 },
     },

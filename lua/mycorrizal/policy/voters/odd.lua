@@ -1,7 +1,8 @@
 -- Who votes in the consensus: an odd number, at most five. Voters that are there stay; new ones come from the zone with
 -- the fewest voters, stand-bys first, then those with the least load; slow ones only when no other is left. A living
 -- voter is demoted only when there are more than allowed: an even number is kept while a replacement is missing, for
--- each demotion makes the log live on fewer disks. A dead voter is replaced after `dead_voter_ms`, once a stand-by has the log.
+-- each demotion makes the log live on fewer disks. A dead voter is replaced after `dead_voter_ms`, once a stand-by has
+-- the log.
 
 local LOAD_MAX <const> = 1 << 20
 local SLOW <const> = 1 << 20 -- more than there can be voters in a zone

@@ -171,7 +171,7 @@ static void ask_voters(struct myco_lease *lease, const uint64_t *voters, size_t 
 /* The first round of a reign asks all: nobody is known to answer. */
 static void begin_round(struct myco_lease *lease)
 {
-    uint64_t voters[SERVERS_MAX];
+    uint64_t voters[SERVERS_MAX] = {0};
     size_t count = voters_in_order(lease, voters, SERVERS_MAX), ask = count;
     myco_timer_stop(&lease->gather);
     if (lease->answered_count > count / 2) ask = count / 2 + 1;

@@ -70,7 +70,7 @@ static int parse(struct backup *backup, int argc, char **argv)
         if (w == count || (words[w].text && i + 1 == argc)) return usage(stderr);
         if (words[w].text)
             *words[w].text = argv[++i];
-        else
+        else if (words[w].flag)
             *words[w].flag = true;
     }
     return backup->url ? 0 : usage(stderr);

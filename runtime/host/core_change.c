@@ -88,7 +88,7 @@ static bool read_packed(struct myco_slice bytes, int64_t *number)
     uint8_t head = *at++;
     uint64_t sum = 0;
     if (head < 0x80 || head >= 0xE0) {
-        *number = (int8_t)head;
+        *number = head < 0x80 ? head : (int64_t)head - 0x100;
         return left == 0;
     }
     if (head < 0xCC || head > 0xD3) return false;
@@ -97,8 +97,9 @@ static bool read_packed(struct myco_slice bytes, int64_t *number)
     for (size_t i = 0; i < size; i++) sum = sum << 8 | at[i];
     bool is_signed = head >= 0xD0;
     if (!is_signed && sum > INT64_MAX) return false;
-    unsigned unused = (unsigned)(64 - 8 * size);
-    *number = is_signed ? (int64_t)(sum << unused) >> unused : (int64_t)sum;
+    bool negative = is_signed && (at[0] & 0x80);
+    if (negative && size < 8) sum |= UINT64_MAX << (8 * size);
+    *number = (int64_t)sum;
     return true;
 }
 

@@ -180,7 +180,7 @@ void core_keys_close(struct myco_core *core)
 /* The log says what the ring is. */
 void core_keys_agreed(struct myco_core *core)
 {
-    struct myco_keys ring;
+    struct myco_keys ring = {0};
     unsigned missing = 0;
     const struct myco_ring_record *record = &core->state->ring;
     if (!record->version || !core->keys->known.count) return;

@@ -19,11 +19,15 @@ static void send_tail(uint64_t to, bool bulk, struct myco_buf *payload, void *da
     core_send(data, to, bulk ? MYCO_MESSAGE_TAIL_BULK : MYCO_MESSAGE_TAIL, payload);
 }
 
+/* Those whom we are linked with: what a hub would pass on costs its links twice, and an
+ * acknowledgement. */
 static bool next_peer(uint32_t *cursor, uint64_t *peer, void *data)
 {
     struct myco_core *core = data;
     while (myco_map_next(&core->up, cursor, peer))
-        if (core_peer_has(core, *peer, MYCO_FEATURE_TAIL)) return true;
+        if (core_peer_has(core, *peer, MYCO_FEATURE_TAIL) &&
+            (!core->route || myco_route_wants(core->route, *peer)))
+            return true;
     return false;
 }
 

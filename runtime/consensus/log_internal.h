@@ -166,11 +166,9 @@ void myco__rlog_view_write(struct myco_buf *buf, const struct myco__rlog_view *v
 #define MYCO__TAIL_PIECE_SIZE        (256u << 10) /* of a snapshot */
 #define MYCO__TAIL_SNAPSHOT_SIZE_MAX (1u << 30)
 #define MYCO__TAIL_HINTS_MAX         16
-#define MYCO__TAIL_FOLLOWERS_MAX                                                                   \
-    32 /* of a node that tails; those of the group: see raft_feed.c                                \
-        */
-#define MYCO__TAIL_DISTANCE_MAX 32
-#define MYCO__TAIL_NOWHERE      255 /* the distance of a node that is not fed */
+#define MYCO__TAIL_FOLLOWERS_MAX     64 /* of a node that tails; of the group: raft_feed.c */
+#define MYCO__TAIL_DISTANCE_MAX      32
+#define MYCO__TAIL_NOWHERE           255 /* the distance of a node that is not fed */
 
 enum myco__tail_kind {
     MYCO__TAIL_ASK = 1,

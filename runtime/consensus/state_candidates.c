@@ -2,12 +2,14 @@
  * by their ids; they go with the candidacy. CAMPAIGN stands without, CAMPAIGN_WITH with them. */
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "consensus/state_internal.h"
 
 static uint32_t place(const struct myco_election_record *election, uint64_t node)
 {
     uint32_t at = 0;
+    MYCO_ASSERT(election != NULL);
     while (at < election->wish_count && election->wishes[at].node < node) at++;
     return at;
 }
@@ -30,6 +32,7 @@ static void drop(struct myco_election_record *election, uint32_t at)
 void myco__candidate_wishes(
     struct myco_election_record *election, uint64_t node, const struct myco_candidate_wish *wish)
 {
+    MYCO_ASSERT(election != NULL);
     uint32_t at = place(election, node), count = election->wish_count;
     bool there = at < count && election->wishes[at].node == node;
     bool asks = wish && (wish->priority || *wish->labels);

@@ -17,29 +17,27 @@ bool myco_state_feature(const struct myco_state *state, enum myco_feature featur
     return feature == MYCO_FEATURE_NONE || (state->features_active & MYCO_FEATURE_BIT(feature));
 }
 
+/* By number; what is not in the list is not known. */
+static const struct {
+    bool known;
+    enum myco_feature feature;
+} commands[256] = {
+#define X(symbol, number, feature) [number] = {true, MYCO_FEATURE_##feature},
+    MYCO_COMMANDS(X)
+#undef X
+};
+
 enum myco_feature myco_command_feature(uint8_t kind)
 {
-    switch (kind) {
-#define X(symbol, number, feature)                                                                 \
-    case number: return MYCO_FEATURE_##feature;
-        MYCO_COMMANDS(X)
-#undef X
-    default: return MYCO_FEATURE_NONE;
-    }
+    return commands[kind].known ? commands[kind].feature : MYCO_FEATURE_NONE;
 }
 
 /* A node without the feature is of a version that does not have the command. */
 bool myco__command_known(const struct myco_state *state, uint8_t kind)
 {
-    switch (kind) {
-#define X(symbol, number, feature)                                                                 \
-    case number:                                                                                   \
-        return MYCO_FEATURE_##feature == MYCO_FEATURE_NONE ||                                      \
-               (state->features_own & MYCO_FEATURE_BIT(MYCO_FEATURE_##feature % 64));
-        MYCO_COMMANDS(X)
-#undef X
-    default: return false;
-    }
+    enum myco_feature feature = commands[kind].feature;
+    if (!commands[kind].known) return false;
+    return feature == MYCO_FEATURE_NONE || (state->features_own & MYCO_FEATURE_BIT(feature));
 }
 
 static void say_missing(char *out, size_t size, uint64_t missing)

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -57,6 +58,7 @@ static int usage(FILE *file)
 
 static int parse(struct backup *backup, int argc, char **argv)
 {
+    MYCO_ASSERT(backup != NULL);
     for (int i = 0; i < argc; i++) {
         const struct {
             const char *word, **text;

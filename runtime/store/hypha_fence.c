@@ -67,6 +67,7 @@ static struct myco__fence *make(struct myco__fences *fences, struct myco_slice n
         fences->items = items;
         fences->capacity = capacity;
     }
+    MYCO_ASSERT(fences->items != NULL);
     struct myco__fence *fence = &fences->items[at];
     memmove(fence + 1, fence, (fences->count - at) * sizeof(*fence));
     memset(fence, 0, sizeof(*fence));

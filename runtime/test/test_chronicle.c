@@ -149,9 +149,8 @@ static void test_ending(void)
     tell(chronicle, "four");
     turn();
     is_int(first.count, 3, "who ends itself, too");
-    struct chronicle_follower *follower = NULL;
     int count = 0;
-    while ((follower = chronicle_follow(chronicle, 0, on_event, &second))) count++;
+    while (chronicle_follow(chronicle, 0, on_event, &second) != NULL) count++;
     is_int(count, CHRONICLE_FOLLOWERS_MAX, "followers are bounded");
     chronicle_free(chronicle);
 }

@@ -37,10 +37,10 @@ int main(void)
     member.meta_size = OLD_SIZE - 1;
     ok(!myco_node_meta_read(&member, &read), "less than the four is refused");
 
-    for (uint16_t size = OLD_SIZE + 1; size < out.size; size++) {
-        member.meta_size = size;
+    for (size_t size = OLD_SIZE + 1; size < out.size; size++) {
+        member.meta_size = (uint16_t)size;
         if (!myco_node_meta_read(&member, &read) || read.admin.size > 14)
-            bail_out("cut at %u", size);
+            bail_out("cut at %zu", size);
     }
     ok(true, "a tail that is cut leaves out what is cut");
 
